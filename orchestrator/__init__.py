@@ -1,0 +1,1 @@
+"""Decides what runs when and where, remembers results, and talks to people."""

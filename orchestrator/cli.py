@@ -1,0 +1,198 @@
+"""The command line: parse, call one function, print. Imports stay inside the commands."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli_options import COMMON, SEARCH_SCALING, accepts, given, runs
+
+if TYPE_CHECKING:
+    from orchestrator.config import CommonConfig
+
+
+class Commands(click.Group):
+    """Names the choices where a command is missing or misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Look a command up."""
+        from trainer.errors import unknown_value
+
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown_value("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=Commands, context_settings=SETTINGS, invoke_without_command=True)
+@click.version_option(package_name="orchestrator")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Search and scale image classifiers: published recipes, your data, your budget."""
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError(
+            f"no command given; choose from {', '.join(cli.commands)}, or --help"
+        )
+
+
+@cli.command("search-scaling")
+@accepts(SEARCH_SCALING, COMMON)
+@runs
+def search_scaling(
+    *, file: str | None, sets: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """Find α, β, γ under a budget.
+
+    They say how depth, width and resolution grow together (EfficientNet's compound scaling).
+    """
+    from orchestrator import api
+    from orchestrator.config import SearchScalingConfig
+    from orchestrator.loading import load
+    from orchestrator.reporting.live import watcher_on
+    from orchestrator.reporting.screen import show, show_json
+    from orchestrator.reporting.tables import scaling_lines
+
+    config = load(SearchScalingConfig, file=file, options=given(options), sets=sets)
+    config = config.with_(run_dir=config.placed("search-scaling"))
+    with resumable(config), closing(watcher_on(sys.stderr)) as watcher:
+        if not dry_run:
+            watcher.say(f"run directory: {config.run_dir}")
+        result = api.search_scaling(config, dry_run=dry_run, watcher=watcher)
+    document = result.to_json()
+    if as_json:
+        show_json(document)
+    else:
+        show(scaling_lines(document))
+
+
+@cli.command()
+@click.option("--run-dir", metavar="DIR", required=True, help="The run to look at.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def status(*, run_dir: str, as_json: bool) -> None:
+    """Say where a run stands; it may be under way."""
+    from orchestrator.reporting.screen import show, show_json
+    from orchestrator.reporting.status import status as status_of
+    from orchestrator.reporting.tables import status_lines
+
+    document = status_of(run_dir)
+    if as_json:
+        show_json(document)
+    else:
+        show(status_lines(document))
+
+
+@cli.command()
+@click.option("--run-dir", metavar="DIR", required=True, help="The run to report.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def report(*, run_dir: str, as_json: bool) -> None:
+    """Write a run's report.md and figures anew; it may be under way."""
+    from orchestrator.reporting.report import write_report
+    from orchestrator.reporting.screen import show, show_json
+    from orchestrator.reporting.status import existing_run
+
+    path = str(write_report(existing_run(run_dir)))
+    if as_json:
+        show_json({"report": path})
+    else:
+        show((path,))
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--to", metavar="optuna|csv", required=True, help="A study's database, or a table.")
+@click.option("--output", metavar="FILE", required=True, help="A file that does not exist yet.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def export(*, source: str, to: str, output: str, as_json: bool) -> None:
+    """Copy the trials of the run in SOURCE into a file for other tools."""
+    from orchestrator.exporting import export as copy
+    from orchestrator.reporting.formats import counted
+    from orchestrator.reporting.screen import show, show_json
+
+    trials = copy(source, to=to, output=output)
+    if as_json:
+        show_json({"output": output, "to": to, "trials": trials})
+    else:
+        show((f"{output}: {counted(trials, 'trial')}",))
+
+
+@cli.command()
+@click.option("--dataset", metavar="NAME|DIR", help="Read this data set too.")
+@click.option("--run-dir", metavar="DIR", help="Where a run would go. [default: below runs/]")
+@click.option("--ray-address", metavar="ADDRESS", help="A cluster that a run would join.")
+@click.option("--tracking-uri", metavar="URI", help="MLflow's store. [default: beside the run]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def doctor(*, as_json: bool, **options: str | None) -> int:
+    """Look for what is in the way of a run, and say how to mend it; exit code 4 if anything is."""
+    from orchestrator.doctor import diagnose, diagnosis_lines
+    from orchestrator.errors import NotReady
+    from orchestrator.reporting.screen import show, show_json
+
+    diagnosis = diagnose(**{name: text for name, text in options.items() if text is not None})
+    if as_json:
+        show_json(diagnosis.to_json())
+    else:
+        show(diagnosis_lines(diagnosis))
+    return 0 if diagnosis.ready else NotReady.exit_code
+
+
+@cli.command("mlflow-sync")
+@click.option("--run-dir", metavar="DIR", required=True, help="The run to copy.")
+@click.option("--tracking-uri", metavar="URI", help="Where to. [default: as the run has it]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def mlflow_sync(*, run_dir: str, tracking_uri: str | None, as_json: bool) -> None:
+    """Copy what MLflow lacks of a run."""
+    from dataclasses import asdict
+
+    from orchestrator.reporting.screen import show, show_json
+    from orchestrator.reporting.status import existing_run
+    from orchestrator.tracking.mirror import sync
+
+    summary = sync(existing_run(run_dir), tracking_uri=tracking_uri, until_end=True)
+    if as_json:
+        show_json(asdict(summary))
+    else:
+        sent = f"{summary.uri}: {summary.runs} runs, {summary.points} new metric values"
+        show((sent, *summary.refused))
+
+
+@cli.command()
+@click.option("--run-dir", metavar="DIR", help="Whose database. [default: that of runs/]")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def ui(*, run_dir: str | None, port: int) -> int:
+    """Show MLflow's pages on this machine."""
+    from orchestrator.reporting.status import existing_run
+    from orchestrator.run_dir import RunDir
+    from orchestrator.tracking.ui import ui as serve
+
+    # A database belongs to the folder of the runs: any name below it finds the same.
+    return serve(existing_run(run_dir) if run_dir else RunDir(Path("runs/any")), port=port)
+
+
+@contextmanager
+def resumable(config: CommonConfig) -> Iterator[None]:
+    """Say, after an interrupt, how the run is gone on with."""
+    from orchestrator.errors import Interrupted
+    from orchestrator.interrupts import Terminated
+    from orchestrator.run_dir import RunDir
+
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        if isinstance(error, Interrupted):
+            number = signal.Signals(error.exit_code - 128)
+        assert config.run_dir is not None
+        begun = RunDir(Path(config.run_dir)).journal.exists()
+        how = f"go on with the same command and --run-dir {config.run_dir}"
+        message = f"interrupted; {how if begun else 'nothing was begun'}"
+        raise Interrupted(message, signal_number=number) from error

@@ -1,0 +1,100 @@
+"""The options of the commands: one line each, named after the field of the configuration they set.
+
+Values travel as text; `orchestrator.loading` knows their types, so that a mistake reads the same on
+the command line, in a file and behind `--set`. Anything rarer than these is `--set` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option that sets the field `name`."""
+
+    name: str
+    metavar: str
+    """Choices stand as a|b; empty for a switch."""
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """As it is typed."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+COMMON = (
+    Option("dataset", "NAME|DIR", "A known data set or an image folder. [default: digits]"),
+    Option("run_dir", "DIR", "Begin, or go on, here. [default: runs/<stage>-<time>]"),
+    Option("workers", "N", "Trials at a time. [default: as many as there is room for]"),
+    Option("gpus_per_trial", "X", "GPUs of one trial; below 1, trials share."),
+    Option("epochs", "N", "Epochs of one trial. [default: suits the data set]"),
+    Option("seeds", "N", "How many seeds a result is averaged over."),
+    Option("seed", "N", "Where the seeds start. [default: 0]"),
+    Option("runner", "ray|inline", "Where trials run: Ray's workers, or this process."),
+    Option("ray_address", "ADDRESS", "Join this Ray cluster. [default: Ray on this machine]"),
+    Option("tracking_uri", "URI", "MLflow's store. [default: a database beside the run]"),
+    Option("classes", "N", "Classes to plan for. [default: the data set's]"),
+    Option("download", "", "Fetch a known data set that is not there."),
+    Option("skip_unreadable", "", "Leave out, and count, files that are no image."),
+    Option("keep_checkpoints", "best-and-last|all|none", "Which checkpoints stay."),
+    Option("controls", "all|none", "Train the published and the trivial answers too."),
+)
+SEARCH_SCALING = (
+    Option("flops_budget", "RATIOx|MACS", "What a candidate may cost: 2x, 800M. [default: 2x]"),
+    Option("constraint", "counted|formula", "Cost as built, or as αβ²γ². [default: counted]"),
+    Option("tolerance", "X", "Allowed distance from the ratio. [default: 0.1]"),
+    Option("grid_step", "X", "Distance of the grid's values. [default: 0.05]"),
+    Option("grid_max", "X", "Largest value of an axis. [default: 2]"),
+    Option("max_params", "N", "Most parameters of a candidate, such as 10M."),
+    Option("baseline", "NAME", "The network that is scaled. [default: suits the data set]"),
+    Option("resolution", "PX", "The baseline's resolution. [default: suits the data set]"),
+    Option("tune_recipe", "N", "First tune the recipe with N trials. [default: 0]"),
+)
+
+
+def accepts(*tables: Sequence[Option]) -> Callable[[F], F]:
+    """Give a command these options, and those that every run has."""
+
+    def decorate(function: F) -> F:
+        for option in reversed([option for table in tables for option in table]):
+            function = _click_option(option)(function)
+        return function
+
+    return decorate
+
+
+def runs(function: F) -> F:
+    """Give a command what every run has beside its configuration."""
+    for decorator in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+        click.option("--dry-run", is_flag=True, help="Print the plan and stop."),
+        click.option(
+            "--set",
+            "sets",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Set anything, such as train.optim.lr=0.05; wins over the other options.",
+        ),
+        click.option("--config", "file", metavar="FILE", help="Options from a YAML file."),
+    ):
+        function = decorator(function)
+    return function
+
+
+def given(options: dict[str, Any]) -> dict[str, str | bool]:
+    """The options that were on the command line."""
+    return {name: value for name, value in options.items() if value not in (None, False)}
+
+
+def _click_option(option: Option) -> Callable[[F], F]:
+    if option.metavar:
+        return click.option(option.flag, option.name, metavar=option.metavar, help=option.help)
+    return click.option(option.flag, option.name, is_flag=True, help=option.help)

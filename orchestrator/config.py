@@ -1,0 +1,212 @@
+"""All that a run can be told, frozen and checked. Imports no torch, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+from orchestrator.runners.base import KeepCheckpoints
+from search_spaces.budget import parse_budget, parse_count
+from trainer.config import Strict, require
+from trainer.errors import ConfigError
+from trainer.models.rounding import exact
+
+_MOST = 1_000_000
+"""No count of epochs, workers, classes … can be meant that is larger."""
+_LONGEST = 24
+"""No number can be meant that has more characters."""
+_SEEDS = 2**31
+_COSTLIEST = 10**18
+_LESS = re.compile(r"0+(\.\d*)?[x×]", re.IGNORECASE)
+_SET_ELSEWHERE = {
+    "epochs": "epochs",
+    "seed": "seed",
+    "data.dataset": "dataset",
+    "model.num_classes": "classes",
+}
+"""Keys of the overlay that have an option of their own; two places for one thing would disagree."""
+_SEARCHED = {
+    "model.family": "baseline",
+    "model.stem_channels": "baseline",
+    "model.stem_stride": "baseline",
+    "model.stages": "baseline",
+    "model.head_channels": "baseline",
+    "model.resolution": "resolution",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonConfig(Strict):
+    """What every stage can be told."""
+
+    # A notebook may say 0.1 where the exact decimal travels as text.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        **Strict.__pydantic_config__,
+        "coerce_numbers_to_str": True,
+    }
+
+    dataset: str = "digits"
+    """A name, or the path of an image folder."""
+    run_dir: str | None = None
+    """None makes a new one, `runs/<stage>-<time>` below the working directory."""
+    workers: int | None = None
+    """Trials at a time; None means as many as the machine or cluster has room for."""
+    gpus_per_trial: float | None = None
+    """None means one where there are GPUs; a fraction shares a GPU."""
+    epochs: int | None = None
+    """Epochs of one trial; None means what suits the data set."""
+    seeds: int | None = None
+    """How many seeds a trial is repeated with; None means what suits the stage."""
+    seed: int = 0
+    """Where the seeds start; decides the proposals too."""
+    runner: Literal["ray", "inline"] = "ray"
+    ray_address: str | None = None
+    """A cluster to join; None starts Ray on this machine."""
+    tracking_uri: str | None = None
+    """MLflow's store; None means `MLFLOW_TRACKING_URI`, else a database beside the run's folder."""
+    classes: int | None = None
+    """Classes to plan for; None means the data set's."""
+    download: bool = False
+    """Fetch a named data set that is not there."""
+    skip_unreadable: bool = False
+    """Leave out, and count, files that are no image, rather than refuse the folder."""
+    keep_checkpoints: KeepCheckpoints = "best-and-last"
+    controls: Literal["all", "none"] = "all"
+    """Whether the published and the trivial answers are trained too."""
+    cache_dir: str | None = None
+    """Where decoded images are kept; None means `orchestrator` in the user's cache folder."""
+    train: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to the training configuration that suits the data set, as nested keys."""
+
+    def __post_init__(self) -> None:
+        for name in ("dataset", "run_dir", "ray_address", "tracking_uri", "cache_dir"):
+            _check_text(name, getattr(self, name))
+        for name, least in (("workers", 1), ("epochs", 1), ("seeds", 1), ("classes", 2)):
+            check_count(name, getattr(self, name), least=least)
+        require(0 <= self.seed < _SEEDS, f"seed must be in [0, {_SEEDS}), got {self.seed}")
+        _check_gpus(self.gpus_per_trial)
+        require(
+            self.ray_address is None or self.runner == "ray",
+            f"ray_address: there is no cluster to join with runner '{self.runner}'",
+        )
+        refuse_elsewhere(self.train, _SET_ELSEWHERE)
+
+    def placed(self, stage: str) -> str:
+        """The run directory asked for, or a new one named after the stage and the time."""
+        return self.run_dir or f"runs/{stage}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchScalingConfig(CommonConfig):
+    """The search for α, β, γ under a budget."""
+
+    flops_budget: str = "2x"
+    """Multiple of the baseline's multiply-adds (`2x`), or a number of them (`800M`)."""
+    constraint: Literal["counted", "formula"] = "counted"
+    """What the budget limits: the built network's multiply-adds, or αβ²γ²."""
+    tolerance: str = "0.1"
+    """Allowed distance from the budget, in units of the ratio, ends included; an exact decimal."""
+    grid_step: str = "0.05"
+    grid_max: str = "2"
+    """Last value of each axis; the first is 1."""
+    max_params: str | None = None
+    """The most parameters a candidate may have, such as `10M`."""
+    baseline: str | None = None
+    """None means the one that suits the data set's images."""
+    resolution: int | None = None
+    """The baseline's side in pixels; None means what suits the data set."""
+    tune_recipe: int = 0
+    """Trials that tune the recipe on the baseline before the search; 0 keeps the default recipe."""
+    finalists: int | None = None
+    """Candidates that are trained again with fresh seeds; None means what suits their number."""
+    finalist_seeds: int | None = None
+    halving: bool = True
+    """Drop the weaker candidates part of the way."""
+
+    def __post_init__(self) -> None:
+        CommonConfig.__post_init__(self)  # super() does not find its class under slots=True
+        _check_budget(self.flops_budget)
+        check_decimal("tolerance", self.tolerance, least=0, most=1000)
+        check_decimal("grid_step", self.grid_step, least=0, most=100)
+        check_decimal("grid_max", self.grid_max, least=1, most=100)
+        if self.max_params is not None:
+            check_short("max_params", self.max_params)
+            parse_count(self.max_params, path="max_params")
+        for name, least in (("resolution", 1), ("finalists", 1), ("finalist_seeds", 1)):
+            check_count(name, getattr(self, name), least=least)
+        check_count("tune_recipe", self.tune_recipe, least=0)
+        refuse_elsewhere(self.train, _SEARCHED)
+
+
+def check_count(name: str, value: int | None, *, least: int) -> None:
+    """Refuse what cannot be a count of anything here; None is left to a default."""
+    if value is not None and not least <= value <= _MOST:
+        raise ConfigError(f"{name} must be between {least} and {_MOST:,}, got {_cut(str(value))}")
+
+
+def check_short(name: str, text: str) -> None:
+    """Refuse a number of absurd length before anything tries to compute with it."""
+    require(len(text) <= _LONGEST, f"{name}: '{_cut(text)}' is too long for a number")
+
+
+def check_decimal(name: str, text: str, *, least: int, most: int) -> Fraction:
+    """The exact value of a decimal between two bounds, ends included."""
+    check_short(name, text)
+    value = exact(text, path=name)
+    require(least <= value <= most, f"{name} must be between {least} and {most}, got {text}")
+    return value
+
+
+def refuse_elsewhere(overlay: Mapping[str, Any], owned: Mapping[str, str]) -> None:
+    """Refuse keys of the training overlay that another option decides."""
+    for path in _paths(overlay):
+        for key, option in owned.items():
+            if path == key or path.startswith(f"{key}."):
+                raise ConfigError(f"train.{path}: this is decided by --{option.replace('_', '-')}")
+
+
+def _check_text(name: str, text: str | None) -> None:
+    if text is not None:
+        require(bool(text), f"{name} must not be empty")
+        # The journal is UTF-8; a file name in another encoding would not come back from it.
+        require(
+            "\0" not in text and text == text.encode(errors="replace").decode(),
+            f"{name}: {text!a} is not UTF-8 text",
+        )
+
+
+def _check_gpus(number: float | None) -> None:
+    if number is not None:
+        require(
+            0 <= number <= 1 or (number <= 1024 and number == int(number)),
+            f"gpus_per_trial must be a fraction up to 1 or a whole number, got {number}",
+        )
+
+
+def _check_budget(text: str) -> None:
+    """The spelling now; its size as soon as the baseline is known."""
+    check_short("flops_budget", text)
+    require(
+        not _LESS.fullmatch(text.strip()),
+        f"flops_budget: '{text}' is less than the baseline costs; give at least 1x",
+    )
+    require(
+        parse_budget(text, baseline_macs=1) <= _COSTLIEST,
+        f"flops_budget: '{text}' is more than any network costs",
+    )
+
+
+def _paths(overlay: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and value:
+            yield from _paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

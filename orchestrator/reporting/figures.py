@@ -1,0 +1,299 @@
+"""Rows to figures: the only place that draws. The door to matplotlib.
+
+Colours are those of Okabe and Ito, which the colour-blind tell apart; shape says the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Affine2D
+
+from orchestrator.reporting.figure_rows import (
+    Budget,
+    Dot,
+    Kind,
+    Member,
+    RankChart,
+    RankLine,
+    dodges,
+)
+from orchestrator.reporting.formats import magnitude
+from orchestrator.run_dir import write_whole
+
+BLUE, SKY, ORANGE, GREEN, DARK, PALE = (
+    "#0072B2",
+    "#56B4E9",
+    "#D55E00",
+    "#009E73",
+    "#595959",
+    "#BDBDBD",
+)
+DPI = 150
+MARK_POINTS = 14
+"""Width of a mark with a tag in it."""
+MOST_LABELS = 45
+"""Lines of a rank chart that are all named; of more, only the finalists are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a kind of network looks."""
+
+    color: str
+    marker: str
+    legend: str
+
+
+STYLES: Mapping[Kind, Style] = {
+    "winner": Style(BLUE, "o", "winner"),
+    "tie": Style(SKY, "s", "tie: may be as good"),
+    "finalist": Style(DARK, "h", "finalist, told apart"),
+    "control": Style(ORANGE, "D", "control"),
+    "dropped": Style(PALE, ".", "no finalist: one run,\nas far as it went"),
+}
+
+
+def draw_accuracy(
+    dots: Sequence[Dot], path: Path, *, baseline_macs: int, budget: Budget | None
+) -> None:
+    """Accuracy against multiply-adds, 95 % intervals; who is who stands at the side."""
+    figure, axes = _figure(9.2, 4.8)
+    if budget:
+        axes.axvspan(budget.low / 1e6, budget.high / 1e6, color="#F2F2F2", zorder=0, lw=0)
+    compared = [dot for dot in dots if dot.kind != "dropped"]
+    low, high = _range(compared)
+    axes.set_ylim(low, high)
+    for dot in dots:
+        if dot.kind == "dropped":
+            _draw_dropped(axes, dot, floor=low + 0.02 * (high - low))
+    _make_room(axes, [dot.macs / 1e6 for dot in dots])
+    axes.set_xlabel("multiply-adds (millions)")
+    axes.set_ylabel("top-1, selection split")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    beside = axes.secondary_xaxis(
+        "top",
+        functions=(lambda m: m * 1e6 / baseline_macs, lambda ratio: ratio * baseline_macs / 1e6),
+    )
+    beside.set_xlabel("times the baseline" + (" (shaded: the budget)" if budget else ""))
+    _name_dots(axes, dots)
+    figure.draw_without_rendering()  # settles the layout, on which the shifts depend
+    for dot, shift in zip(compared, _shifts(axes, compared), strict=True):
+        _draw_dot(axes, dot, shift)
+    _save(figure, path)
+
+
+def draw_ranks(chart: RankChart, path: Path) -> None:
+    """The place of every candidate from rung to rung; a line ends where one was dropped."""
+    count = len(chart.lines)
+    figure, axes = _figure(max(6.5, 2.6 + 1.4 * len(chart.steps)), min(max(2.6, 0.24 * count), 14))
+    for line in reversed(chart.lines):  # the finalists on top of the others
+        _draw_line(axes, line, wide=count > MOST_LABELS)
+    for line in chart.lines:
+        if count <= MOST_LABELS or line.kind != "dropped":
+            _name_line(axes, line, last=len(chart.steps) - 1)
+    axes.set_xticks(range(len(chart.steps)), chart.steps)
+    axes.set_ylim(count + 0.7, 0.3)
+    axes.set_xlim(-0.1, len(chart.steps) - 0.9)
+    step = 1 if count <= 12 else 5 if count <= 60 else 25
+    axes.set_yticks([1, *range(step, count + 1, step)] if step > 1 else range(1, count + 1))
+    axes.xaxis.tick_top()
+    axes.set_ylabel("place")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _save(figure, path)
+
+
+def draw_family(members: Sequence[Member], path: Path) -> None:
+    """Cost beside the F^φ that was promised, parameters and resolution, over φ."""
+    figure = Figure(figsize=(9.2, 3.2), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    cost, params, resolution = figure.subplots(1, 3)
+    phi = [member.phi for member in members]
+    cost.plot(
+        phi, [m.target_ratio for m in members], "--", color=ORANGE, lw=1.4, label="promised: F^φ"
+    )
+    cost.plot(phi, [m.macs_ratio for m in members], "o-", color=BLUE, ms=5, label="as built")
+    cost.set_title("multiply-adds, times the baseline", fontsize=10)
+    cost.legend(frameon=False, fontsize=9)
+    params.plot(phi, [m.params for m in members], "o-", color=BLUE, ms=5)
+    params.set_title("parameters", fontsize=10)
+    resolution.plot(phi, [m.resolution for m in members], "o-", color=BLUE, ms=5)
+    resolution.set_title("resolution, pixels", fontsize=10)
+    resolution.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    resolution.set_ylim(0, 1.1 * max(m.resolution for m in members))
+    _log_axis(cost, [m.macs_ratio for m in members], lambda value: f"{value:.3g}x")
+    _log_axis(params, [m.params for m in members], lambda value: magnitude(round(value)))
+    for axes in (cost, params, resolution):
+        axes.set_xlabel("φ")
+        axes.set_xticks(phi, [f"{value:g}" for value in phi])
+        _plain(axes)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    # No pyplot: it keeps figures in a global list and looks for a screen.
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E5E5E5", lw=0.6)
+    axes.set_axisbelow(True)
+
+
+def _range(dots: Sequence[Dot]) -> tuple[float, float]:
+    low = min(dot.interval[0] for dot in dots)
+    high = max(dot.interval[1] for dot in dots)
+    room = 0.08 * max(high - low, 0.01)
+    return low - room, high + room
+
+
+def _make_room(axes: Axes, values: Sequence[float]) -> None:
+    room = 0.1 * (max(values) - min(values)) or 0.1 * max(values)
+    axes.set_xlim(min(values) - room, max(values) + room)
+
+
+def _shifts(axes: Axes, dots: Sequence[Dot]) -> list[float]:
+    """How far to the right each mark is moved so that none hides another, in pixels."""
+    places = axes.transData.transform([(dot.macs / 1e6, dot.mean) for dot in dots])
+    return dodges([(float(x), float(y)) for x, y in places], apart=MARK_POINTS * DPI / 72)
+
+
+def _draw_dot(axes: Axes, dot: Dot, shift: float) -> None:
+    style, x = STYLES[dot.kind], dot.macs / 1e6
+    moved = axes.transData + Affine2D().translate(shift, 0)
+    axes.plot(
+        [x, x],
+        dot.interval,
+        color=style.color,
+        lw=1.6,
+        solid_capstyle="butt",
+        zorder=2,
+        transform=moved,
+    )
+    axes.plot(
+        x,
+        dot.mean,
+        style.marker,
+        color=style.color,
+        ms=MARK_POINTS - 1,
+        mec="white",
+        mew=1,
+        zorder=3,
+        transform=moved,
+    )
+    axes.annotate(
+        dot.tag,
+        (x, dot.mean),
+        xycoords=moved,
+        ha="center",
+        va="center_baseline",
+        color="white" if dot.kind != "tie" else "black",
+        fontsize=8,
+        fontweight="bold",
+        zorder=4,
+    )
+
+
+def _draw_dropped(axes: Axes, dot: Dot, *, floor: float) -> None:
+    """A pale point; at the edge, pointing down, where the accuracy lies below the picture."""
+    below = dot.mean < floor
+    axes.plot(
+        dot.macs / 1e6,
+        floor if below else dot.mean,
+        marker="v" if below else ".",
+        color=PALE,
+        ms=6 if below else 8,
+        zorder=1,
+    )
+
+
+def _name_dots(axes: Axes, dots: Sequence[Dot]) -> None:
+    """A legend of every numbered network, and one entry for all those that were dropped."""
+    handles, labels = [], []
+    for dot in dots:
+        style = STYLES[dot.kind]
+        if dot.kind != "dropped":
+            handles.append(Line2D([], [], marker=style.marker, color=style.color, ls="", ms=8))
+            tie = " (tie)" if dot.kind == "tie" else ""
+            labels.append(f"{dot.tag}  {dot.label}{tie}")
+    if any(dot.kind == "dropped" for dot in dots):
+        handles.append(Line2D([], [], marker=".", color=PALE, ls="", ms=8))
+        labels.append(STYLES["dropped"].legend)
+    axes.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0,
+        labelspacing=0.6,
+    )
+
+
+def _draw_line(axes: Axes, line: RankLine, *, wide: bool) -> None:
+    style = STYLES[line.kind]
+    axes.plot(
+        range(len(line.ranks)),
+        line.ranks,
+        marker="o",
+        color=style.color,
+        lw=1.0 if line.kind == "dropped" else 2.2,
+        ms=3 if wide else 6,
+        mec="white",
+        zorder=1 if line.kind == "dropped" else 2,
+        clip_on=False,
+    )
+
+
+def _name_line(axes: Axes, line: RankLine, *, last: int) -> None:
+    """The name stands where the line ends, on its right: nobody else is at that place there."""
+    end = len(line.ranks) - 1
+    axes.annotate(
+        line.label,
+        (end, line.ranks[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        color="black" if line.kind != "dropped" else DARK,
+        fontweight="bold" if line.kind == "winner" else "normal",
+        annotation_clip=False,
+        zorder=3,
+        bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
+        if end < last
+        else None,
+    )
+
+
+def _log_axis(axes: Axes, values: Sequence[float], text: Callable[[float], str]) -> None:
+    """A logarithmic axis with a tick at each value, unless it would touch the tick below."""
+    axes.set_yscale("log")
+    ticks: list[float] = []
+    for value in sorted(values):
+        if not ticks or value > 1.2 * ticks[-1]:
+            ticks.append(value)
+    axes.set_yticks(ticks, [text(value) for value in ticks])
+    axes.minorticks_off()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    content = BytesIO()
+    # Without the version that drew it, the same rows give the same bytes.
+    figure.savefig(content, format="png", metadata={"Software": None})
+    write_whole(path, content.getvalue())

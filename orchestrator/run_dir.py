@@ -1,0 +1,83 @@
+"""Every path of a run as a property, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """A run's directory; creates nothing by itself."""
+
+    root: Path
+
+    @property
+    def description(self) -> Path:
+        """`run.json`: version, command, configuration, commit, packages, host."""
+        return self.root / "run.json"
+
+    @property
+    def journal(self) -> Path:
+        """The only state of a run; everything else can be deleted and rebuilt."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held for the controller's life."""
+        return self.root / "controller.lock"
+
+    @property
+    def mirror_lock(self) -> Path:
+        """Held while a mirror carries the journal to the tracker."""
+        return self.root / "mirror.lock"
+
+    @property
+    def logs(self) -> Path:
+        """What the libraries print."""
+        return self.root / "logs"
+
+    @property
+    def figures(self) -> Path:
+        """The plots of `report.md`."""
+        return self.root / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The run on one page, for people."""
+        return self.root / "report.md"
+
+    def stage(self, name: str) -> Path:
+        """The folder of one stage."""
+        return self.root / name
+
+    def result(self, stage: str) -> Path:
+        """The stage's result: the document that `--json` prints."""
+        return self.stage(stage) / "result.json"
+
+    def trial(self, stage: str, key: str) -> Path:
+        """The folder of one trial: its checkpoints and its log."""
+        return self.stage(stage) / "trials" / key
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document whole."""
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

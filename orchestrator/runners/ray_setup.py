@@ -1,0 +1,102 @@
+"""What is settled around Ray before it is imported and while it starts. Imports no Ray itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import NotReady, UsageError
+
+CONNECT_SECONDS = 5.0
+
+
+def check_address(address: str) -> None:
+    """Refuse what cannot work, and find out in seconds what Ray would give up after minutes.
+
+    Raises:
+        UsageError: not the form of an address.
+        NotReady: nothing answers there.
+    """
+    if "://" in address:
+        raise UsageError(
+            f"--ray-address (or RAY_ADDRESS): '{address}' is not the address of a cluster's head; "
+            "give host:port (of `ray start --head`), auto, or submit the command with "
+            "`ray job submit`"
+        )
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"--ray-address: '{address}' is none of host:port, auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise NotReady(f"--ray-address: nothing answers at {address}: {error}") from error
+
+
+def prepare_environment(*, local: bool) -> None:
+    """Set what Ray reads while it is imported, in this process and in those it starts."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or it warns; TrialWorker hides GPUs itself
+        # Ray prints the death of a worker on our standard output; we say it in a message.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+    }
+    if local:
+        defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # addresses are loopback addresses
+        # A token of our own for each run leaves no file in the home directory.
+        defaults["RAY_AUTH_MODE"] = "token"
+        if os.environ.get("RAY_AUTH_MODE", "token") == "token":
+            defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def kept_signal_handlers() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; a controller has its own way to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return  # there Ray leaves it alone
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:  # None: not set from Python, and then not for Python to restore
+            signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True, slots=True)
+class DivertedLog:
+    """Ray's logger under our hands, and how it was before."""
+
+    handler: logging.Handler
+    before: tuple[logging.Handler, ...]
+    propagated: bool
+
+    def restore(self) -> None:
+        """Give the logger back."""
+        logger = logging.getLogger("ray")
+        logger.handlers[:] = self.before
+        logger.propagate = self.propagated
+        self.handler.close()
+
+
+def divert_log(log_dir: Path) -> DivertedLog:
+    """Send what Ray logs in this process to `log_dir/ray.log`, made with its first line."""
+    log_dir.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log_dir / "ray.log", delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("ray")
+    diverted = DivertedLog(handler, tuple(logger.handlers), logger.propagate)
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    return diverted

@@ -1,0 +1,1 @@
+"""One file a stage: what to try, and what to conclude."""

@@ -1,0 +1,43 @@
+"""What the controller asks of a stage. What it does is a pure function of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from orchestrator.history import Decision, History
+from orchestrator.trial import TrialSpec
+
+
+class Stage(Protocol):
+    """What to try, who goes on, and what it all says."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name, as on the command line."""
+        ...
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What is asked, as plain JSON: a changed question replaces the result."""
+        ...
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What is planned: at least how many `trials` and `epochs`."""
+        ...
+
+    def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
+        """The trials wanted now that have not ended, known ones again; () when there is none.
+
+        `count` is how many could start at once; a list of candidates may answer with more.
+        """
+        ...
+
+    def decide(self, history: History) -> Decision | None:
+        """The decision that is due, if everybody it compares has arrived."""
+        ...
+
+    def reduce(self, history: History) -> dict[str, Any]:
+        """The result document. Raises `StageFailed` where no result can be had."""
+        ...

@@ -1,0 +1,70 @@
+"""What suits a data set where the user does not say: baseline, resolution, recipe, seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from search_spaces.compound_scaling import Baseline
+from trainer.config import DataConfig, OptimConfig, ScheduleConfig, Strict, TrainConfig
+from trainer.data.decoded import DecodedSet
+from trainer.data.defaults import SMALL_SIDE, default_augment
+from trainer.precision import execution_for
+
+LARGEST_RESOLUTION = 224
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suited(Strict):
+    """Defaults for one data set."""
+
+    baseline: Baseline
+    recipe: TrainConfig
+    seeds: int
+    """Runs behind the mean of a finalist."""
+
+
+def suited(
+    dataset: str,
+    decoded: DecodedSet,
+    *,
+    device: str,
+    num_classes: int | None = None,
+    baseline: str | None = None,
+    resolution: int | None = None,
+) -> Suited:
+    """Defaults from the name, the images' usual size and the device; what is given is kept."""
+    side = decoded.typical_short_side
+    small = side < SMALL_SIDE
+    usual = "efficientnet-b0-small" if small else "efficientnet-b0"
+    ours = baseline in (None, usual)
+    start = Baseline.of(
+        baseline or usual,
+        num_classes=num_classes or decoded.num_classes,
+        resolution=resolution or (_resolution(side, small=small) if ours else None),
+        width=_WIDTHS.get(dataset, _SMALL_WIDTH) if ours and small else 1,
+    )
+    recipe = TrainConfig(
+        model=start.config.with_(dropout=0.1, stochastic_depth=0.1),
+        data=DataConfig(dataset=dataset),
+        augment=default_augment(dataset, typical_short_side=side),
+        optim=OptimConfig(lr=0.2, weight_decay=5e-5),
+        schedule=ScheduleConfig(kind="cosine", warmup_epochs=2),
+        execution=execution_for(start.config.family, device),
+        epochs=_EPOCHS.get(dataset, 30 if small else 50),
+        batch_size=64,
+        label_smoothing=0.1,
+        ema_decay=0.99,
+    )
+    return Suited(baseline=start, recipe=recipe, seeds=3)
+
+
+_SMALL_WIDTH = Fraction(1, 2)
+_WIDTHS = {"digits": Fraction(1, 4)}
+"""Of the small baseline; the digits' is chosen so that the demonstration fits its minutes."""
+_EPOCHS = {"digits": 8}
+
+
+def _resolution(side: int, *, small: bool) -> int:
+    """Small images at 32 px, others at the multiple of 32 at or below their usual short side."""
+    return 32 if small else min(side // 32 * 32, LARGEST_RESOLUTION)

@@ -1,0 +1,1 @@
+"""The journal mirrored to a tracking server."""

@@ -1,0 +1,1 @@
+"""Says which configurations are worth trying: data and mathematics, runs nothing."""

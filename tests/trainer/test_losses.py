@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from tests.trainer.factories import tiny_run
+from trainer.data.batches import Batch
+from trainer.errors import TrainingDiverged
+from trainer.losses import EpochLosses, build_loss, smoothed_cross_entropy
+
+CPU = torch.device("cpu")
+
+
+def labelled(labels: Tensor) -> Batch:
+    return Batch(images=torch.zeros(len(labels), 3, 8, 8), labels=labels)
+
+
+@pytest.mark.parametrize("seen", range(10))
+def test_smoothing_gives_the_class_0_91_and_the_others_0_01_of_10(seen: int) -> None:
+    # cross-entropy with logits log p is -Σ q·log p: a tiny p in one place reads off that place's q
+    logits = torch.zeros(1, 10, dtype=torch.float64)
+    logits[0, seen] = -50.0
+    loss = smoothed_cross_entropy(logits, labelled(torch.tensor([3])), smoothing=0.1)
+    weight = (loss.item() - math.log(9)) / 50
+    assert weight == pytest.approx(0.91 if seen == 3 else 0.01, abs=1e-6)
+
+
+def test_probabilities_are_smoothed_as_classes_are() -> None:
+    logits, labels = torch.randn(4, 10), torch.tensor([0, 3, 3, 9])
+    soft = labelled(one_hot(labels, 10).float())
+    losses = [smoothed_cross_entropy(logits, b, smoothing=0.1) for b in (labelled(labels), soft)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+
+
+def test_the_configured_smoothing_is_used() -> None:
+    logits, batch = torch.randn(4, 10), labelled(torch.tensor([0, 3, 3, 9]))
+    plain, smoothed = (build_loss(tiny_run(label_smoothing=e))(logits, batch) for e in (0.0, 0.1))
+    uniform = -logits.log_softmax(1).mean()
+    assert smoothed.item() == pytest.approx((0.9 * plain + 0.1 * uniform).item(), rel=1e-5)
+
+
+def test_the_mean_loss_of_an_epoch_is_taken_over_images() -> None:
+    losses = EpochLosses(epoch=1, device=CPU)
+    for loss, images in [(1.0, 30), (4.0, 10)]:
+        losses.add(torch.tensor(loss), images=images)
+    assert losses.mean() == 1.75
+    assert losses.images == 40
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_reported_at_its_step(wrong: float) -> None:
+    losses = EpochLosses(epoch=2, device=CPU)
+    losses.add(torch.tensor(1.0), images=8)
+    with pytest.raises(TrainingDiverged, match=f"became {wrong} in epoch 2, step 2"):
+        losses.add(torch.tensor(wrong), images=8)
+
+
+def test_where_looking_costs_a_wait_it_is_put_off_and_the_step_still_found() -> None:
+    losses = EpochLosses(epoch=1, device=torch.device("cuda"))
+    for loss in (1.0, math.nan, 1.0):
+        losses.add(torch.tensor(loss), images=8)
+    with pytest.raises(TrainingDiverged) as caught:
+        losses.mean()
+    assert caught.value.step == 2

@@ -1,0 +1,1 @@
+"""Turns one `TrainConfig` into a trained model; knows no search, tuner, tracker or pipeline."""

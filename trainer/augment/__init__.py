@@ -1,0 +1,1 @@
+"""Augmentation policies: values, operations, batched application."""

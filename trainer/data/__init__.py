@@ -1,0 +1,1 @@
+"""From a name or folder to normalised batches on the training device."""

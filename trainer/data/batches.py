@@ -1,0 +1,136 @@
+"""Batches ready for a network: cropped, mirrored and normalised on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.config import AugmentConfig
+from trainer.data.decoded import Indices
+from trainer.data.defaults import default_crop_fraction
+from trainer.data.rendering import render
+from trainer.data.splits import ChannelStatistics, Subset
+from trainer.data.views import Views, evaluation_views, training_views
+
+_NONE: Indices = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Some images and what they show."""
+
+    images: Tensor
+    """float32 (B, 3, R, R), normalised by the training images' statistics."""
+    labels: Tensor
+    """int64 (B,)."""
+
+
+def training_batches(
+    subset: Subset,
+    *,
+    augment: AugmentConfig,
+    resolution: int,
+    batch_size: int,
+    epoch: int,
+    seed: int,
+    device: torch.device | str,
+    channels_last: bool = False,
+) -> Iterator[Batch]:
+    """One epoch of a subset, shuffled and varied, `steps_per_epoch` batches long.
+
+    All that is random depends on (seed, epoch) alone, so that an epoch is the same whatever was
+    drawn before it. Order and variation have streams of their own: runs that differ in their
+    augmentation see the images in the same order. An incomplete last batch is left out, unless it
+    is the only one: batch norm on a few leftover images would disturb its statistics.
+    """
+    order_rng, view_rng = (_generator(seed, epoch, stream) for stream in ("order", "views"))
+    order = subset.indices[torch.randperm(len(subset), generator=order_rng).numpy()]
+    steps = steps_per_epoch(len(subset), batch_size)
+
+    def draw(sizes: Tensor) -> Views:
+        return training_views(sizes, augment=augment, resolution=resolution, generator=view_rng)
+
+    chunks = _chunks(order, batch_size)[:steps]
+    yield from _batches(subset, chunks, draw, resolution, torch.device(device), channels_last)
+
+
+def evaluation_batches(
+    subset: Subset,
+    *,
+    resolution: int,
+    batch_size: int,
+    device: torch.device | str,
+    channels_last: bool = False,
+    crop_fraction: float | None = None,
+) -> Iterator[Batch]:
+    """Every image of a subset once, in order; the last batch may be smaller.
+
+    The shorter side is resized to resolution / crop_fraction and the central square is shown. By
+    default the fraction is 0.875 (of 256 px, 224 are seen) for sets whose usual short side is at
+    least 64 px, and 1 for smaller images. It stays the same at any test resolution, so that a
+    change of resolution is not a change of crop too (Touvron 2019, arXiv:1906.06423, §3).
+    """
+    if crop_fraction is None:
+        crop_fraction = default_crop_fraction(subset.decoded.typical_short_side)
+
+    def centre(sizes: Tensor) -> Views:
+        return evaluation_views(sizes, resolution=resolution, crop_fraction=crop_fraction)
+
+    chunks = _chunks(subset.indices, batch_size)
+    yield from _batches(subset, chunks, centre, resolution, torch.device(device), channels_last)
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Batches of an epoch over `count` images: complete ones, or a single incomplete one."""
+    return max(count // batch_size, 1)
+
+
+def normalise(images: Tensor, statistics: ChannelStatistics, *, channels_last: bool) -> Tensor:
+    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) of mean 0 and standard deviation 1."""
+    width = images.shape[2]
+    scale, shift = (
+        torch.tensor(values, device=images.device).repeat(width)  # long rows add up faster than 3s
+        for values in (
+            [1 / (255 * std) for std in statistics.std],
+            [-mean / std for mean, std in zip(statistics.mean, statistics.std, strict=True)],
+        )
+    )
+    levels = images.flatten(2).to(torch.float32)  # (B, H, W·3)
+    planes = levels.mul_(scale).add_(shift).view(images.shape).permute(0, 3, 1, 2)
+    return planes if channels_last else planes.contiguous()
+
+
+def _batches(
+    subset: Subset,
+    chunks: list[Indices],
+    draw: Callable[[Tensor], Views],
+    resolution: int,
+    device: torch.device,
+    channels_last: bool,
+) -> Iterator[Batch]:
+    decoded = subset.decoded
+    decoded.images.expect(chunks[0])
+    for chunk, following in zip_longest(chunks, chunks[1:], fillvalue=_NONE):
+        views = draw(torch.from_numpy(decoded.sizes[chunk].astype(np.int64)))
+        pixels = render(decoded, chunk, views, resolution=resolution, device=device)
+        decoded.images.expect(following)  # is read while the network works on this one
+        yield Batch(
+            images=normalise(pixels, subset.statistics, channels_last=channels_last),
+            labels=torch.from_numpy(decoded.labels[chunk]).to(device),
+        )
+
+
+def _chunks(indices: Indices, size: int) -> list[Indices]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _generator(seed: int, epoch: int, stream: str) -> torch.Generator:
+    """Independent of torch's own generator and of every other (seed, epoch, stream)."""
+    digest = blake2b(f"{stream} {seed} {epoch}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
