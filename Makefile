@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/orchestrator search-scaling --flops-budget 2x
+	$(BIN)/orchestrator search-scaling --flops-budget 2x --grid-step 0.1
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q

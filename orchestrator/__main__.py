@@ -11,7 +11,7 @@ import click
 from orchestrator.cli import cli
 from orchestrator.errors import OrchestratorError
 from orchestrator.interrupts import Terminated, terminable
-from trainer.errors import ConfigError, DatasetError, TrainerError
+from trainer.errors import ConfigError, DatasetError, DiskFull, TrainerError, is_disk_full
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
 """Nothing is sent anywhere unless the user has said otherwise."""
@@ -33,9 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OrchestratorError as error:
         return _complain(str(error), exit_code=error.exit_code)
     except TrainerError as error:
-        configuration = isinstance(error, ConfigError | DatasetError)
-        return _complain(str(error), exit_code=2 if configuration else 3)
+        return _complain(str(error), exit_code=_exit_code(error))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return _complain(f"{error.filename or 'a file'}: {error.strerror}", exit_code=4)
     return code if isinstance(code, int) else 0
+
+
+def _exit_code(error: TrainerError) -> int:
+    match error:
+        case ConfigError() | DatasetError():
+            return 2
+        case DiskFull():
+            return 4
+    return 3
 
 
 def _complain(message: str, *, exit_code: int) -> int:

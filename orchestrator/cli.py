@@ -65,8 +65,6 @@ def search_scaling(
     config = load(SearchScalingConfig, file=file, options=given(options), sets=sets)
     config = config.with_(run_dir=config.placed("search-scaling"))
     with resumable(config), closing(watcher_on(sys.stderr)) as watcher:
-        if not dry_run:
-            watcher.say(f"run directory: {config.run_dir}")
         result = api.search_scaling(config, dry_run=dry_run, watcher=watcher)
     document = result.to_json()
     if as_json:
@@ -89,6 +87,39 @@ def status(*, run_dir: str, as_json: bool) -> None:
         show_json(document)
     else:
         show(status_lines(document))
+
+
+@cli.command("mlflow-sync")
+@click.option("--run-dir", metavar="DIR", required=True, help="The run to copy.")
+@click.option("--tracking-uri", metavar="URI", help="Where to. [default: as the run has it]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def mlflow_sync(*, run_dir: str, tracking_uri: str | None, as_json: bool) -> None:
+    """Copy what MLflow lacks of a run."""
+    from dataclasses import asdict
+
+    from orchestrator.reporting.screen import show, show_json
+    from orchestrator.reporting.status import existing_run
+    from orchestrator.tracking.mirror import sync
+
+    summary = sync(existing_run(run_dir), tracking_uri=tracking_uri, until_end=True)
+    if as_json:
+        show_json(asdict(summary))
+    else:
+        sent = f"{summary.uri}: {summary.runs} runs, {summary.points} new metric values"
+        show((sent, *summary.refused))
+
+
+@cli.command()
+@click.option("--run-dir", metavar="DIR", help="Whose database. [default: that of runs/]")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def ui(*, run_dir: str | None, port: int) -> int:
+    """Show MLflow's pages on this machine."""
+    from orchestrator.reporting.status import existing_run
+    from orchestrator.run_dir import RunDir
+    from orchestrator.tracking.ui import ui as serve
+
+    # A database belongs to the folder of the runs: any name below it finds the same.
+    return serve(existing_run(run_dir) if run_dir else RunDir(Path("runs/any")), port=port)
 
 
 @cli.command()
@@ -143,39 +174,6 @@ def doctor(*, as_json: bool, **options: str | None) -> int:
     else:
         show(diagnosis_lines(diagnosis))
     return 0 if diagnosis.ready else NotReady.exit_code
-
-
-@cli.command("mlflow-sync")
-@click.option("--run-dir", metavar="DIR", required=True, help="The run to copy.")
-@click.option("--tracking-uri", metavar="URI", help="Where to. [default: as the run has it]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def mlflow_sync(*, run_dir: str, tracking_uri: str | None, as_json: bool) -> None:
-    """Copy what MLflow lacks of a run."""
-    from dataclasses import asdict
-
-    from orchestrator.reporting.screen import show, show_json
-    from orchestrator.reporting.status import existing_run
-    from orchestrator.tracking.mirror import sync
-
-    summary = sync(existing_run(run_dir), tracking_uri=tracking_uri, until_end=True)
-    if as_json:
-        show_json(asdict(summary))
-    else:
-        sent = f"{summary.uri}: {summary.runs} runs, {summary.points} new metric values"
-        show((sent, *summary.refused))
-
-
-@cli.command()
-@click.option("--run-dir", metavar="DIR", help="Whose database. [default: that of runs/]")
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
-def ui(*, run_dir: str | None, port: int) -> int:
-    """Show MLflow's pages on this machine."""
-    from orchestrator.reporting.status import existing_run
-    from orchestrator.run_dir import RunDir
-    from orchestrator.tracking.ui import ui as serve
-
-    # A database belongs to the folder of the runs: any name below it finds the same.
-    return serve(existing_run(run_dir) if run_dir else RunDir(Path("runs/any")), port=port)
 
 
 @contextmanager

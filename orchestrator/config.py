@@ -23,6 +23,7 @@ _SEEDS = 2**31
 _COSTLIEST = 10**18
 _LESS = re.compile(r"0+(\.\d*)?[x×]", re.IGNORECASE)
 _SET_ELSEWHERE = {
+    "augment.policy": "policy",
     "epochs": "epochs",
     "seed": "seed",
     "data.dataset": "dataset",
@@ -79,11 +80,13 @@ class CommonConfig(Strict):
     """Whether the published and the trivial answers are trained too."""
     cache_dir: str | None = None
     """Where decoded images are kept; None means `orchestrator` in the user's cache folder."""
+    policy: str | None = None
+    """Augmentation policy of every trial: a preset's name or a JSON file."""
     train: Mapping[str, Any] = field(default_factory=dict)
     """Changes to the training configuration that suits the data set, as nested keys."""
 
     def __post_init__(self) -> None:
-        for name in ("dataset", "run_dir", "ray_address", "tracking_uri", "cache_dir"):
+        for name in ("dataset", "run_dir", "ray_address", "tracking_uri", "cache_dir", "policy"):
             _check_text(name, getattr(self, name))
         for name, least in (("workers", 1), ("epochs", 1), ("seeds", 1), ("classes", 2)):
             check_count(name, getattr(self, name), least=least)
@@ -123,7 +126,6 @@ class SearchScalingConfig(CommonConfig):
     """Trials that tune the recipe on the baseline before the search; 0 keeps the default recipe."""
     finalists: int | None = None
     """Candidates that are trained again with fresh seeds; None means what suits their number."""
-    finalist_seeds: int | None = None
     halving: bool = True
     """Drop the weaker candidates part of the way."""
 
@@ -136,7 +138,7 @@ class SearchScalingConfig(CommonConfig):
         if self.max_params is not None:
             check_short("max_params", self.max_params)
             parse_count(self.max_params, path="max_params")
-        for name, least in (("resolution", 1), ("finalists", 1), ("finalist_seeds", 1)):
+        for name, least in (("resolution", 1), ("finalists", 1)):
             check_count(name, getattr(self, name), least=least)
         check_count("tune_recipe", self.tune_recipe, least=0)
         refuse_elsewhere(self.train, _SEARCHED)

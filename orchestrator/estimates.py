@@ -78,7 +78,8 @@ def bytes_per_param(recipe: TrainConfig, keep: str) -> int:
 
 
 def check_disk(folder: Path, needed: int) -> None:
-    """Refuse a plan that the disk cannot hold. Raises: NotReady."""
+    """Refuse a plan that the disk cannot hold beside what is there of it. Raises: NotReady."""
+    needed -= sum(path.stat().st_size for path in folder.rglob("*.pt"))
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:

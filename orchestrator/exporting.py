@@ -48,7 +48,7 @@ class TrialRecord:
     @property
     def score(self) -> float | None:
         """The last top-1."""
-        return next(reversed(self.scores.values())) if self.scores else None
+        return self.scores[max(self.scores)] if self.scores else None
 
 
 Writer = Callable[[Sequence[TrialRecord], Path], None]
@@ -164,7 +164,7 @@ def _csv_row(record: TrialRecord) -> dict[str, Any]:
         "status": str(record.status),
         **record.description,
         **record.params,
-        "epochs": next(reversed(record.scores), 0),
+        "epochs": max(record.scores, default=0),
         **record.last,
         "attempts": record.attempts,
         "started": _iso(record.started),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from orchestrator.journal import Event, read_events
@@ -140,8 +141,8 @@ class History:
     def apply(self, event: Event, line: bytes = b"") -> None:
         """Fold one event in. Unknown events are for other readers.
 
-        Any line may be missing, damaged: what followed from it is then left out too, and the trial
-        waits for its next attempt, whose checkpoint says again what the journal lacks.
+        Any line may be missing because it was damaged: its trial then waits for another attempt in
+        the next session, whose checkpoint says again what the journal lacks.
         """
         match event:
             case {"event": "session"}:
@@ -160,7 +161,7 @@ class History:
         """Whatever ran under the session before went down with it."""
         self.sessions += 1
         for trial in self._trials.values():
-            if trial.status is Status.RUNNING:
+            if _cut_at_gap(trial) or trial.status is Status.RUNNING:
                 trial.status = Status.WAITING
 
     def _newcomer(self, key: str, event: Event, line: bytes) -> Trial:
@@ -191,9 +192,8 @@ class History:
                 trial.attempt = event["attempt"]
                 trial.started_at = event["t"]
             case "report":
-                # A resumed trial may say a thing twice; after a damaged line comes one too late.
-                if event["report"]["epoch"] == trial.epochs + 1:
-                    trial.reports.append(event["report"])
+                if event["report"]["epoch"] > trial.epochs:  # a resumed one may say a thing twice
+                    trial.reports.append(_small(event["report"]))
             case "paused":
                 self._pause(trial, event["epoch"])
             case "lost":
@@ -215,6 +215,15 @@ class History:
                 return
 
 
+def _cut_at_gap(trial: Trial) -> bool:
+    """Forget what was reported beyond a damaged line; whether there was one."""
+    if trial.epochs == len(trial.reports):
+        return False
+    expected = enumerate(trial.reports, start=1)
+    trial.reports[:] = [report for epoch, report in expected if report["epoch"] == epoch]
+    return trial.status is not Status.FAILED
+
+
 def _heed(trial: Trial, decision: Decision) -> None:
     """Go on, or be pruned, as decided; a stopped trial still owes the reports it was judged by."""
     if trial.key in decision.promoted:
@@ -223,6 +232,11 @@ def _heed(trial: Trial, decision: Decision) -> None:
             trial.status = Status.WAITING
     elif not trial.status.ended and trial.epochs >= decision.epoch:
         trial.status = Status.PRUNED
+
+
+def _small(report: Report) -> Report:
+    """The report with the names that all reports share: unpickled or read, each brings its own."""
+    return {intern(name): value for name, value in report.items()}
 
 
 def read_history(journal: Path) -> History:

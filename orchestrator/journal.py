@@ -58,12 +58,13 @@ class Journal:
         """Append the events without waiting for the disk: act on nothing before `sync`.
 
         They survive the death of this process from here on, and that of the machine from there.
+        An event that brings its own time `t`, of something that happened elsewhere, keeps it.
 
         Raises:
             NotReady: the disk is full or fails; the file ends as it did before.
         """
         now = round(time.time(), 3)
-        written = [{**event, "t": now} for event in events]
+        written = [{**event, "t": event.get("t", now)} for event in events]
         lines = [_encode(event) for event in written]
         content = b"".join(lines)
         with self._cut_on_failure(self._end):

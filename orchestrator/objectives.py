@@ -31,6 +31,7 @@ def train(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
         every_seconds=workspace.checkpoint_seconds,
         attempt=job.attempt,
         keep=workspace.keep_checkpoints,
+        damaged="set-aside",
     )
     device = "cuda" if job.spec.resources[0].gpus else "cpu"
     for item in fit(

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from orchestrator.errors import NotReady
+from trainer.errors import is_disk_full
+
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp|.+\.attempt-\d+\.tmp")
+"""What a process that is killed while it writes a file, or a checkpoint, leaves behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,10 @@ class RunDir:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Raises: NotReady where there is no room for it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -73,9 +83,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise NotReady(f"{path}: cannot be written: {error.strerror}; make room") from error
         raise
+
+
+def remove_leftovers(run_dir: RunDir) -> None:
+    """Clear away what was never finished. Only for who holds the run directory."""
+    for path in run_dir.root.rglob("*.tmp"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, document: Any) -> None:

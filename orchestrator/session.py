@@ -20,7 +20,7 @@ from orchestrator.journal import Journal, open_journal, read_events
 from orchestrator.logs import to_file
 from orchestrator.provenance import git_sha, host, packages
 from orchestrator.reporting.live import Watcher
-from orchestrator.run_dir import RunDir, write_json
+from orchestrator.run_dir import RunDir, remove_leftovers, write_json
 from orchestrator.runners.base import Runner, Workspace
 from orchestrator.stages.base import Stage
 from orchestrator.tracking.address import masked
@@ -88,6 +88,7 @@ def open_session(run_dir: RunDir, *, command: str, config: CommonConfig) -> Iter
     with ExitStack() as stack:
         try:
             journal, mended = stack.enter_context(open_journal(run_dir))
+            remove_leftovers(run_dir)
             stack.enter_context(to_file(run_dir.logs / "orchestrator.log"))
             _describe(run_dir, command, config)
         except OSError as error:

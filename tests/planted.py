@@ -15,7 +15,7 @@ NOISE = 0.01
 
 @dataclass(frozen=True)
 class PlantedReward:
-    """Accuracies from about 0.75 to 0.89 in AutoAugment's space, decided by few of its operations.
+    """Accuracies in AutoAugment's space: 0.79 on average, at most 0.9.
 
     Four types help, the more the likelier they are and the nearer to a magnitude of their own; four
     harm, whatever their magnitude; the others do nothing.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainer.config import RECIPE_VERSION, EpochReport, TrainConfig
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, DiskFull, TrainerError, is_disk_full
 
 FORMAT = 1
 """Raised when older files can no longer be read."""
@@ -35,6 +35,10 @@ class Checkpointing:
     """`all` adds the evaluated weights of every epoch. `none` writes only what resuming needs, and
     removes it once every epoch is done and its report was taken."""
 
+    damaged: Literal["refuse", "set-aside"] = "refuse"
+    """What becomes of a `last.pt` that this run cannot go on from. `set-aside` renames it and
+    begins anew: the outcome is the same, only the time is lost."""
+
     @property
     def last(self) -> Path:
         """The complete state after the last saved epoch."""
@@ -44,6 +48,11 @@ class Checkpointing:
     def best(self) -> Path:
         """The evaluated weights of the epoch with the highest top-1, the first of equals."""
         return self.directory / "best.pt"
+
+    @property
+    def set_aside(self) -> Path:
+        """The name that a damaged `last.pt` is given."""
+        return self.directory / "last.pt.damaged"
 
     def of_epoch(self, epoch: int) -> Path:
         """The evaluated weights of one epoch."""
@@ -76,7 +85,7 @@ def save_model(
     report: EpochReport,
     attempt: int = 1,
 ) -> None:
-    """Write evaluated weights. Raises: CheckpointError when they cannot be written."""
+    """Write evaluated weights. Raises: DiskFull, CheckpointError when they cannot be written."""
     body = {"weights": dict(weights), "report": json.dumps(report.to_json())}
     _write(path, "model", body, config=config, attempt=attempt)
 
@@ -99,7 +108,7 @@ def save_run(
     history: tuple[EpochReport, ...],
     attempt: int = 1,
 ) -> None:
-    """Write the complete state of a run. Raises: CheckpointError when it cannot be written."""
+    """Write the complete state of a run. Raises: DiskFull, CheckpointError when it cannot be."""
     reports = [report.to_json() for report in history]
     body = {"state": dict(state), "history": json.dumps(reports)}
     _write(path, "run", body, config=config, attempt=attempt)
@@ -147,7 +156,12 @@ def _write(
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot write the checkpoint: {error.strerror}") from error
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> TrainerError:
+    kind = DiskFull if is_disk_full(error) else CheckpointError
+    return kind(f"{path}: cannot write the checkpoint: {error.strerror}")
 
 
 def _read(path: Path, kind: str, *, needs: set[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
+from trainer.augment.policy import AnyPolicy
 from trainer.errors import ConfigError
 
 RECIPE_VERSION = 1
@@ -159,6 +160,8 @@ class AugmentConfig(Strict):
     """Range of its aspect ratio, drawn log-uniformly."""
     flip: bool = True
     """Mirror left to right with probability one half; wrong for digits and letters."""
+    policy: AnyPolicy | None = None
+    """What is done to the cropped image before it is normalised."""
 
     def __post_init__(self) -> None:
         low, high = self.scale

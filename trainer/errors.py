@@ -1,5 +1,6 @@
 """What can go wrong while a model is configured, fed or trained."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -22,6 +23,11 @@ class CheckpointError(TrainerError):
 
 class DiskFull(TrainerError):
     """The machine's fault, not the trial's: with space made, the work can go on."""
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a write failed for want of room: of the disk, or of the user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class TrainingDiverged(TrainerError):

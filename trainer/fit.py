@@ -61,7 +61,7 @@ def fit(
     ends at `config.epochs`. `should_stop` is asked before each batch; when it answers true the
     generator ends, and the last saved epoch stands.
 
-    Raises: TrainingDiverged, CheckpointError, DatasetError.
+    Raises: TrainingDiverged, CheckpointError, DatasetError, DiskFull.
     """
     device = torch.device(device)
     last = config.epochs if stop_after is None else min(stop_after, config.epochs)

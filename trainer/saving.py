@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from trainer.checkpoint import Checkpointing, load_run, remove_leftovers, save_model, save_run
 from trainer.config import EpochReport, TrainConfig
+from trainer.errors import CheckpointError
 from trainer.state import TrainingState
+
+log = logging.getLogger(__name__)
 
 History = tuple[EpochReport, ...]
 
@@ -27,7 +31,8 @@ class Saver(Protocol):
     def after_epoch(self, state: TrainingState, history: History, *, pausing: bool) -> None:
         """Save what is due after the last epoch of the history; everything if the run pauses here.
 
-        Raises: CheckpointError when it cannot be written; the previous checkpoint then stands.
+        Raises: DiskFull, CheckpointError when it cannot be written; the previous checkpoint then
+            stands.
         """
 
     def finish(self) -> None:
@@ -62,7 +67,14 @@ class DirectorySaver:
         remove_leftovers(self._files)
         if not self._files.last.exists():
             return ()
-        saved = load_run(self._files.last, config=self._config)
+        try:
+            saved = load_run(self._files.last, config=self._config)
+        except CheckpointError as error:
+            if self._files.damaged == "refuse":
+                raise
+            self._files.last.replace(self._files.set_aside)
+            log.warning("%s; renamed %s, begun anew", error, self._files.set_aside.name)
+            return ()
         if not self._is_whole(saved.history):
             state.load_state_dict(saved.state)
         return saved.history

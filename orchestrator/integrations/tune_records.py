@@ -37,8 +37,12 @@ class Outcome:
     @property
     def complete(self) -> bool:
         """Whether it was trained to its end."""
-        horizon: int = self.spec.config.epochs  # type: ignore[attr-defined]
-        return not self.error and self.epochs >= horizon
+        return not self.error and self.epochs >= horizon(self.spec)
+
+
+def horizon(spec: TrialSpec) -> int:
+    """Epochs of the whole trial."""
+    return int(spec.config.to_json()["epochs"])
 
 
 def events_of(outcomes: Sequence[Outcome], history: History) -> list[Event]:

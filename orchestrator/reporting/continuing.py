@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestrator.cli_options import COMMON, SEARCH_SCALING
 from orchestrator.config import CommonConfig, SearchScalingConfig
 
 CONFIGS: dict[str, type[CommonConfig]] = {"search-scaling": SearchScalingConfig}
 """Command -> the type of its configuration."""
+_FLAGS = frozenset(option.name for option in (*COMMON, *SEARCH_SCALING))
+"""What has an option of its own; all else is `--set` only."""
 _NAMED_ELSEWHERE = ("run_dir", "tracking_uri")
 """The first stands by itself; the second may hold a password, and the run remembers it."""
 
@@ -33,16 +36,13 @@ def command_line(description: Mapping[str, Any], run_dir: str, **changes: Any) -
 
 
 def _arguments(name: str, value: Any) -> Iterator[str]:
-    if name in _SET_ONLY or isinstance(value, Mapping):
+    if name not in _FLAGS:
         for path, leaf in _leaves(name, value):
             yield from ("--set", f"{path}={_text(leaf)}")
     elif value is True:
         yield f"--{name.replace('_', '-')}"
     elif value not in (None, False):
         yield from (f"--{name.replace('_', '-')}", str(value))
-
-
-_SET_ONLY = frozenset({"cache_dir", "finalists", "finalist_seeds", "halving"})
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -79,9 +80,10 @@ def draw_accuracy(
     axes.set_xlabel("multiply-adds (millions)")
     axes.set_ylabel("top-1, selection split")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    millions = baseline_macs / 1e6
     beside = axes.secondary_xaxis(
         "top",
-        functions=(lambda m: m * 1e6 / baseline_macs, lambda ratio: ratio * baseline_macs / 1e6),
+        functions=(lambda macs: np.divide(macs, millions), lambda x: np.multiply(x, millions)),
     )
     beside.set_xlabel("times the baseline" + (" (shaded: the budget)" if budget else ""))
     _name_dots(axes, dots)

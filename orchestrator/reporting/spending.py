@@ -44,11 +44,11 @@ def spent_on(history: History, events: Iterable[Event], stage: str) -> Spent:
 
 
 def _seconds(trial: Trial) -> float:
-    return sum(report.get("seconds") or 0.0 for report in trial.reports)
+    return sum(float(report.get("seconds") or 0) for report in trial.reports)
 
 
 def _gpus(trial: Trial) -> float:
-    return sum(bundle["gpus"] for bundle in trial.proposal["resources"])
+    return float(sum(bundle["gpus"] for bundle in trial.proposal["resources"]))
 
 
 def _wall_seconds(events: Iterable[Event]) -> float:

@@ -73,7 +73,7 @@ class InlineRunner:
             self._job = None
 
 
-def failure(key: str, attempt: int, error: Exception) -> Failed:
+def failure(key: str, attempt: int, error: BaseException) -> Failed:
     """An exception as a message; a full disk is the machine's fault."""
     return Failed(
         key,

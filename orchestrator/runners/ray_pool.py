@@ -150,7 +150,7 @@ class RayRunner:
         """What has happened since; returns early, with nothing, when a worker becomes free.
 
         Raises:
-            NotReady: the workers do not come up.
+            NotReady: the workers do not come up, or Ray itself went down.
         """
         if self._unheard:
             unheard, self._unheard = self._unheard, []
@@ -274,6 +274,11 @@ class RayRunner:
         assert place.run is not None, "a worker without a trial loses none"
         job = place.run.job
         self._losses += 1
+        if self._session.local and not self._session.nodes():
+            raise NotReady(
+                "the processes of Ray itself have died on this machine (for lack of memory?); "
+                "the same command goes on from here"
+            )
         self._replace(place)
         return Lost(job.spec.key, job.attempt, reason)
 

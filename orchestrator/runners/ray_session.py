@@ -21,6 +21,7 @@ from orchestrator.runners.inline import describe
 from orchestrator.runners.ray_setup import (
     check_address,
     divert_log,
+    diverted_stderr,
     kept_signal_handlers,
     prepare_environment,
 )
@@ -83,7 +84,7 @@ class RaySession:
         self._directory: Path | None = None
         if not self._joined:
             self._connect(address, cpus, gpus)
-        self._log = divert_log(log_dir)
+        self._log = divert_log(log_dir / "ray.log")
         self._oom_kills = _oom_kills()
 
     def _connect(self, address: str | None, cpus: int | None, gpus: float | None) -> None:
@@ -97,15 +98,23 @@ class RaySession:
                 "object_store_memory": OBJECT_STORE_BYTES,
             }
         try:
-            with kept_signal_handlers():
+            with kept_signal_handlers(), diverted_stderr(self._log_dir / "ray-start.log"):
                 context = self._ray.init(
                     **options, log_to_driver=False, logging_level=logging.ERROR, namespace=None
                 )
         except (RuntimeError, ValueError, OSError, self._ray.exceptions.RayError) as error:
             what = "Ray does not start" if self.local else f"cannot join Ray at {address}"
-            raise NotReady(f"{what}: {describe(error)}") from error
+            raise NotReady(f"{what}: {self._why_not(error)}") from error
         if self.local:
             self._directory = Path(context.address_info["session_dir"])
+
+    def _why_not(self, error: Exception) -> str:
+        log = self._log_dir / "ray-start.log"
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        unauthenticated = isinstance(error, self._ray.exceptions.AuthenticationError)
+        if unauthenticated or "InvalidAuthToken" in said:
+            return "it wants a token: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        return describe(error)
 
     def nodes(self) -> list[Mapping[str, float]]:
         """The resources of every living node."""

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 from orchestrator.errors import NotReady, UsageError
 
 CONNECT_SECONDS = 5.0
+LONGEST_TMPDIR = 40
+"""Ray puts sockets below, whose paths may have 107 bytes."""
 
 
 def check_address(address: str) -> None:
@@ -32,7 +35,7 @@ def check_address(address: str) -> None:
             "`ray job submit`"
         )
     if address == "auto":
-        return
+        address = _address_of_head()
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise UsageError(f"--ray-address: '{address}' is none of host:port, auto")
@@ -40,6 +43,15 @@ def check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise NotReady(f"--ray-address: nothing answers at {address}: {error}") from error
+
+
+def _address_of_head() -> str:
+    """Where `auto` leads. Ray by itself would go on to the private instances of other runs."""
+    note = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
+    note = note / "ray" / "ray_current_cluster"  # left by `ray start`
+    if not note.exists():
+        raise NotReady("--ray-address: auto finds no head on this machine; see `ray start --head`")
+    return note.read_text(encoding="utf-8").strip()
 
 
 def prepare_environment(*, local: bool) -> None:
@@ -56,6 +68,8 @@ def prepare_environment(*, local: bool) -> None:
         defaults["RAY_AUTH_MODE"] = "token"
         if os.environ.get("RAY_AUTH_MODE", "token") == "token":
             defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        if len(os.environ.get("TMPDIR", "")) > LONGEST_TMPDIR:
+            defaults["RAY_TMPDIR"] = "/tmp"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
@@ -74,6 +88,24 @@ def kept_signal_handlers() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def diverted_stderr(file: Path) -> Iterator[None]:
+    """Keep in the file what anything in this process, C++ included, writes on standard error."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with file.open("wb") as target:
+            os.dup2(target.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        if not file.stat().st_size:
+            file.unlink()
+
+
 @dataclass(frozen=True, slots=True)
 class DivertedLog:
     """Ray's logger under our hands, and how it was before."""
@@ -90,10 +122,10 @@ class DivertedLog:
         self.handler.close()
 
 
-def divert_log(log_dir: Path) -> DivertedLog:
-    """Send what Ray logs in this process to `log_dir/ray.log`, made with its first line."""
-    log_dir.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(log_dir / "ray.log", delay=True, encoding="utf-8")
+def divert_log(file: Path) -> DivertedLog:
+    """Send what Ray logs in this process to the file, made with its first line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("ray")
     diverted = DivertedLog(handler, tuple(logger.handlers), logger.propagate)

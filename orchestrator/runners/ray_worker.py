@@ -17,7 +17,7 @@ from typing import IO
 
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Beat, Ended, Failed, Job, Objectives, Reported
-from orchestrator.runners.inline import describe
+from orchestrator.runners.inline import failure
 from orchestrator.trial import Bundle
 
 
@@ -65,7 +65,7 @@ class TrialWorker:
                 yield (Reported if "epoch" in report else Beat)(key, attempt, report)
         except (Exception, SystemExit) as error:
             traceback.print_exc()
-            failed = Failed(key, attempt, describe(error), traceback.format_exc())
+            failed = failure(key, attempt, error)
             yield Spoiled(failed) if spoils_process(error) else failed
         else:
             yield Ended(key, attempt, stopped=stopped)

@@ -24,15 +24,31 @@ Batch: TypeAlias = tuple[Observation[Decisions], ...]
 
 _KINDS = 3
 """Type, probability, magnitude."""
+_UPDATES = 50
+"""After so many the controller knows what it wants (the table below)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoAugmentSettings(Strict):
-    """How the controller learns."""
+    """How the controller learns.
+
+    The published learning rate of 0.00035 is meant for 15,000 children. With ten times as much,
+    rewards in units of their spread and about fifty updates, a budget of hundreds is enough. On
+    planted truths (mean of the space 0.79, top 0.9) seen with a noise of 0.01, the true accuracy of
+    the five best, averaged over six seeds, was
+
+    | children | random | lr 0.00035, batch 20 | lr 0.0035, batch 20 | batch 10 | batch 5 |
+    |---|---|---|---|---|---|
+    | 100 | 0.805 | | 0.808 | 0.814 | 0.815 |
+    | 200 | 0.806 | 0.810 | 0.810 | 0.832 | 0.860 |
+    | 500 | 0.808 | 0.811 | 0.860 | 0.873 | 0.866 |
+    | 1000 | 0.811 | 0.858 | 0.881 | 0.874 | 0.866 |
+    """
 
     batch: int = 20
-    """Children between two updates."""
+    """Children between two updates; they can train at the same time. See `for_budget`."""
     lr: float = 0.0035
+    """Learning rate of Adam."""
     epochs: int = 4
     """Gradient steps per update, each on the whole batch."""
     clip: float = 0.2
@@ -60,6 +76,16 @@ class AutoAugmentSettings(Strict):
             0 <= self.baseline_decay < 1,
             f"autoaugment: baseline_decay must be in [0, 1), got {self.baseline_decay}",
         )
+
+
+def for_budget(children: int, settings: AutoAugmentSettings) -> AutoAugmentSettings:
+    """The settings with the batch that gives the controller about fifty updates: 5 to 20 children.
+
+    Raises:
+        ConfigError: there are no children.
+    """
+    require(children >= 1, f"autoaugment: children must be at least 1, got {children}")
+    return settings.with_(batch=min(max(children // _UPDATES, 5), 20))
 
 
 def propose(

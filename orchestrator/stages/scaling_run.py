@@ -9,6 +9,7 @@ from orchestrator.estimates import check_disk
 from orchestrator.loading import overlay
 from orchestrator.machine import bundle_for
 from orchestrator.places import runner_factory
+from orchestrator.policies import find_policy
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Workspace
@@ -47,8 +48,8 @@ def run(config: SearchScalingConfig, *, run_dir: RunDir, watcher: Watcher) -> di
         skip_unreadable=config.skip_unreadable,
     )
     with open_session(run_dir, command=STAGE, config=config) as session:
-        for note in session.notes:
-            watcher.say(note)
+        for line in (f"run directory: {config.run_dir or run_dir.root}", *session.notes):
+            watcher.say(line)
         return run_stage(
             session,
             ScalingSearch(plan),
@@ -83,8 +84,11 @@ def plan_for(config: SearchScalingConfig, *, watcher: Watcher) -> tuple[ScalingP
         baseline=config.baseline,
         resolution=config.resolution,
     )
-    changed = fits.recipe.with_(seed=config.seed, epochs=config.epochs or fits.recipe.epochs)
-    recipe = overlay(changed, config.train, "train")
+    recipe = fits.recipe.with_(seed=config.seed, epochs=config.epochs or fits.recipe.epochs)
+    if config.policy:
+        policy = find_policy(config.policy, side=recipe.model.resolution)
+        recipe = recipe.with_(augment=recipe.augment.with_(policy=policy))
+    recipe = overlay(recipe, config.train, "train")
     splits = carve(decoded, recipe.data)
     plan = plan_search(config, splits=splits, fits=fits, recipe=recipe, bundle=bundle)
     for warning in plan.screening.warnings:

@@ -10,7 +10,6 @@ import pytest
 
 from orchestrator.halving import plan_rungs
 from orchestrator.history import read_history
-from orchestrator.journal import read_events
 from orchestrator.run_dir import RunDir
 from orchestrator.stages.scaling_plan import STAGE, ScalingPlan
 from search_spaces.screening import screen
@@ -63,6 +62,8 @@ def test_a_search_with_any_one_line_unreadable_comes_to_the_same_document(
         root = tmp_path / str(line)
         run_dir = damaged(whole, root, line, keep=keep)
         simulated_search(root, small_plan())
-        assert result(run_dir) == expected, RunDir(whole / "run").journal.read_bytes().splitlines()[line]
+        assert result(run_dir) == expected, (
+            RunDir(whole / "run").journal.read_bytes().splitlines()[line]
+        )
         numbers = [trial.number for trial in read_history(run_dir.journal).trials()]
         assert len(numbers) == len(set(numbers))

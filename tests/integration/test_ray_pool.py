@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -54,8 +57,9 @@ def runner(module_runner: RayRunner) -> RayRunner:
 
 @pytest.fixture(scope="module")
 def module_impatient(logs: Path) -> Iterator[RayRunner]:
-    options = {"silence_seconds": 2.0, "startup_seconds": 4.0, "grace_seconds": 0.5}
-    with closing(new_runner(logs, **options)) as runner:
+    with closing(
+        new_runner(logs, silence_seconds=2.0, startup_seconds=4.0, grace_seconds=0.5)
+    ) as runner:
         yield runner
 
 
@@ -378,10 +382,75 @@ def test_a_killed_driver_leaves_no_worker_after_five_seconds(tmp_path: Path) -> 
         children = psutil.Process(process.pid).children(recursive=True)
         # Ray's two agents hold nothing, and outlive it for a minute in which they try to report.
         working = [child for child in children if not child.name().endswith("Agent")]
-        assert sum(child.name().startswith("ray::TrialWorker") for child in working) == 2
+        assert len(trial_workers(psutil.Process(process.pid))) == 2
         process.kill()
         _, left = psutil.wait_procs(working, timeout=5)
         assert alive(left) == []
+
+
+class Head(NamedTuple):
+    process: psutil.Process
+    environment: dict[str, str]
+    """What a client needs."""
+
+
+@pytest.fixture
+def head() -> Iterator[Head]:
+    """A cluster of one node."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    command = ["start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
+    ray = subprocess.Popen(
+        [Path(sys.executable).with_name("ray"), *command, "--include-dashboard=false"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A folder of its own: `auto`, elsewhere on this machine, must not find this head.
+        env={**os.environ, **token, "RAY_TMPDIR": tempfile.mkdtemp(prefix="head", dir="/tmp")},
+    )
+    try:
+        wait_for_port(port)
+        yield Head(psutil.Process(ray.pid), {**token, "RAY_ADDRESS": f"127.0.0.1:{port}"})
+        assert ray.poll() is None, "the cluster has outlived its clients"
+    finally:
+        ray.terminate()
+        ray.wait(30)
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_cluster_is_joined_and_left_as_it_was(head: Head, tmp_path: Path) -> None:
+    with driver(tmp_path, end="kill", **head.environment) as process:
+        assert psutil.Process(process.pid).children() == []
+        assert len(trial_workers(head.process)) == 2
+        say(process)
+        wait_for(tmp_path / "closed", process)
+        say(process)
+        assert process.communicate(timeout=30)[0] == ""
+    assert trial_workers(head.process) == []
+
+
+def trial_workers(above: psutil.Process) -> list[psutil.Process]:
+    family = above.children(recursive=True)
+    return [child for child in family if child.name().startswith("ray::TrialWorker")]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_wants_a_token_is_not_joined_without(head: Head, tmp_path: Path) -> None:
+    del head.environment["RAY_AUTH_TOKEN"]
+    with (
+        pytest.raises(AssertionError, match=r"NotReady: cannot join Ray at .*: it wants a token"),
+        driver(tmp_path, end="kill", **head.environment),
+    ):
+        pass
 
 
 @pytest.mark.slow

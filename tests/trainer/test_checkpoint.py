@@ -17,7 +17,7 @@ from trainer.checkpoint import (
     save_run,
 )
 from trainer.config import EpochReport
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, DiskFull
 
 REPORT = EpochReport(
     epoch=1,
@@ -141,7 +141,7 @@ def test_another_recipe_does_not_go_on(saved: Path, monkeypatch: pytest.MonkeyPa
 def test_a_full_disk_leaves_the_previous_checkpoint_and_no_rubbish(saved: Path) -> None:
     before = saved.read_bytes()
     saved.with_name("last.pt.attempt-2.tmp").symlink_to("/dev/full")
-    with pytest.raises(CheckpointError, match=r"last.pt: .*No space left on device") as caught:
+    with pytest.raises(DiskFull, match=r"last.pt: .*No space left on device") as caught:
         save_run(saved, STATE, config=tiny_run(), history=(), attempt=2)
     assert "\n" not in str(caught.value)
     assert saved.read_bytes() == before

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.augment.apply import apply
 from trainer.config import AugmentConfig
 from trainer.data.decoded import Indices
 from trainer.data.defaults import default_crop_fraction
@@ -49,15 +50,24 @@ def training_batches(
     augmentation see the images in the same order. An incomplete last batch is left out, unless it
     is the only one: batch norm on a few leftover images would disturb its statistics.
     """
-    order_rng, view_rng = (_generator(seed, epoch, stream) for stream in ("order", "views"))
+    order_rng, view_rng, policy_rng = (
+        _generator(seed, epoch, stream) for stream in ("order", "views", "policy")
+    )
     order = subset.indices[torch.randperm(len(subset), generator=order_rng).numpy()]
     steps = steps_per_epoch(len(subset), batch_size)
 
     def draw(sizes: Tensor) -> Views:
         return training_views(sizes, augment=augment, resolution=resolution, generator=view_rng)
 
+    def vary(pixels: Tensor) -> Tensor:
+        if augment.policy is None:
+            return pixels
+        planes = pixels.permute(0, 3, 1, 2)
+        return apply(augment.policy, planes, generator=policy_rng).permute(0, 2, 3, 1)
+
     chunks = _chunks(order, batch_size)[:steps]
-    yield from _batches(subset, chunks, draw, resolution, torch.device(device), channels_last)
+    frame = _Frame(resolution, torch.device(device), channels_last)
+    yield from _batches(subset, chunks, draw, frame, vary)
 
 
 def evaluation_batches(
@@ -83,7 +93,8 @@ def evaluation_batches(
         return evaluation_views(sizes, resolution=resolution, crop_fraction=crop_fraction)
 
     chunks = _chunks(subset.indices, batch_size)
-    yield from _batches(subset, chunks, centre, resolution, torch.device(device), channels_last)
+    frame = _Frame(resolution, torch.device(device), channels_last)
+    yield from _batches(subset, chunks, centre, frame)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -106,23 +117,31 @@ def normalise(images: Tensor, statistics: ChannelStatistics, *, channels_last: b
     return planes if channels_last else planes.contiguous()
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What batches look like, and where they lie."""
+
+    resolution: int
+    device: torch.device
+    channels_last: bool
+
+
 def _batches(
     subset: Subset,
     chunks: list[Indices],
     draw: Callable[[Tensor], Views],
-    resolution: int,
-    device: torch.device,
-    channels_last: bool,
+    frame: _Frame,
+    vary: Callable[[Tensor], Tensor] = lambda pixels: pixels,
 ) -> Iterator[Batch]:
     decoded = subset.decoded
     decoded.images.expect(chunks[0])
     for chunk, following in zip_longest(chunks, chunks[1:], fillvalue=_NONE):
         views = draw(torch.from_numpy(decoded.sizes[chunk].astype(np.int64)))
-        pixels = render(decoded, chunk, views, resolution=resolution, device=device)
+        pixels = render(decoded, chunk, views, resolution=frame.resolution, device=frame.device)
         decoded.images.expect(following)  # is read while the network works on this one
         yield Batch(
-            images=normalise(pixels, subset.statistics, channels_last=channels_last),
-            labels=torch.from_numpy(decoded.labels[chunk]).to(device),
+            images=normalise(vary(pixels), subset.statistics, channels_last=frame.channels_last),
+            labels=torch.from_numpy(decoded.labels[chunk]).to(frame.device),
         )
 
 

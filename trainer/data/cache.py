@@ -26,7 +26,7 @@ from trainer.data.entries import open_entry, read_meta
 from trainer.data.images import shown
 from trainer.data.sources import Origin, find
 from trainer.data.writing import Written, write_entry
-from trainer.errors import DatasetError
+from trainer.errors import DatasetError, DiskFull, is_disk_full
 
 LIMIT_BYTES = 20 * 2**30
 """Pixels of one data set that are kept decoded; larger sets are decoded at each access."""
@@ -60,6 +60,7 @@ def prepare(
         ConfigError: the name is unknown.
         DatasetError: the data set is missing, makes no sense or cannot be read, or the cache
             cannot be written.
+        DiskFull: there is no room for the cache.
     """
     cache_root = cache_root.absolute()
     data_root = (data_root or cache_root / "downloads").absolute()
@@ -169,7 +170,8 @@ def _writing_to(cache_root: Path) -> Iterator[None]:
             (cache_root / folder).mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise DatasetError(
+        kind = DiskFull if is_disk_full(error) else DatasetError
+        raise kind(
             f"the cache '{shown(cache_root)}' cannot be written: {error.strerror or error}; "
             "make room, or choose another cache folder"
         ) from error

@@ -34,7 +34,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             return to_rgb(image)
     except UNREADABLE as error:
         why = "" if isinstance(error, UnidentifiedImageError) else f" ({_one_line(error)})"
-        raise DatasetError(f"'{shown(path)}' is not a readable image{why}") from error
+        raise DatasetError(
+            f"'{shown(path)}' is not a readable image{why}; --skip-unreadable leaves it out"
+        ) from error
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -75,10 +75,16 @@ def test_what_was_spent_is_counted_from_the_journal(finished: RunDir) -> None:
     assert re.search(rf"^\| epochs \| \d+ \| {epochs} \|$", text, re.MULTILINE)
 
 
+def commands(run_dir: RunDir) -> list[str]:
+    return re.findall(r"^orchestrator search-scaling .*$", run_dir.report.read_text(), re.MULTILINE)
+
+
 def test_the_command_to_go_on_says_what_is_no_default(finished: RunDir) -> None:
-    (line,) = re.findall(r"^(orchestrator search-scaling .*)$", finished.report.read_text(), re.M)
-    options = "--epochs 8 --seeds 3 --runner inline"
-    assert line == f"orchestrator search-scaling --run-dir {shlex.quote(str(finished.root))} {options}"
+    same, more = commands(finished)
+    begin = f"orchestrator search-scaling --run-dir {shlex.quote(str(finished.root))} --epochs 8"
+    assert same == f"{begin} --seeds 3 --runner inline"
+    document = json.loads(finished.result("search-scaling").read_text())
+    assert more == f"{begin} --seeds {document['verdict']['seeds_to_separate']} --runner inline"
 
 
 def test_a_search_that_is_under_way_is_reported_as_far_as_it_came(tmp_path: Path) -> None:

@@ -9,7 +9,12 @@ import torch
 
 from orchestrator.errors import StageFailed
 from orchestrator.searchers import autoaugment, policy_random
-from orchestrator.searchers.autoaugment import AutoAugmentSettings, chosen, propose
+from orchestrator.searchers.autoaugment import (
+    AutoAugmentSettings,
+    chosen,
+    for_budget,
+    propose,
+)
 from orchestrator.searchers.observation import Observation, best
 from search_spaces.augmentation import DiscreteSpace
 from tests.planted import measured, planted_reward
@@ -32,6 +37,16 @@ def search(children: int, *, settings=SMALL, space=ONE, seed=0, truth=TRUTH, at_
 def next_batch(seen, **changes):
     asked = {"count": 99, "seed": 0, "space": ONE, "settings": SMALL, **changes}
     return propose(seen, **asked)
+
+
+def by_chance(children, seed, truth):
+    drawn = policy_random.propose([], count=children, seed=seed, space=DiscreteSpace())
+    return measured(truth, drawn, seed=seed)
+
+
+def found(seen, truth):
+    """The true accuracy of the sub-policies that a search would put together."""
+    return np.mean([truth(child.decisions) for child in best(seen, 5)])
 
 
 def failed(seen, *places):
@@ -105,18 +120,28 @@ def test_children_differ_at_first_and_agree_once_one_kind_was_rewarded():
     assert sum(last) > 15
 
 
+@pytest.mark.parametrize(
+    ("children", "batch"), [(1, 5), (100, 5), (300, 6), (500, 10), (1000, 20), (15_000, 20)]
+)
+def test_small_budgets_have_small_batches(children, batch):
+    assert for_budget(children, SMALL) == SMALL.with_(batch=batch)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_two_hundred_children_already_find_more_than_chance(seed):
+    truth, space = planted_reward(seed), DiscreteSpace()
+    settings = for_budget(200, AutoAugmentSettings())
+    learnt = search(200, settings=settings, space=space, seed=seed, truth=truth, at_once=5)
+    assert found(learnt, truth) > found(by_chance(200, seed, truth), truth) + 0.005
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_planted_truth_is_found_better_than_by_chance_among_a_thousand(seed):
     truth, space, settings = planted_reward(seed), DiscreteSpace(), AutoAugmentSettings()
     learnt = search(1000, settings=settings, space=space, seed=seed, truth=truth, at_once=20)
-    drawn = policy_random.propose([], count=1000, seed=seed, space=space)
-    control = measured(truth, drawn, seed=seed)
-
-    def found(seen):
-        return np.mean([truth(child.decisions) for child in best(seen, settings.keep)])
-
-    assert found(learnt) > found(control) + 0.02
-    assert np.mean([truth(child.decisions) for child in learnt[-20:]]) > found(control)
+    control = found(by_chance(1000, seed, truth), truth)
+    assert found(learnt, truth) > control + 0.02
+    assert np.mean([truth(child.decisions) for child in learnt[-20:]]) > control
 
 
 def test_an_update_takes_less_than_a_hundredth_of_its_childrens_time():
@@ -158,12 +183,19 @@ def test_observations_of_another_space_are_refused(ended):
         ({"lr": 0}, "autoaugment: lr must be positive, got 0"),
         ({"clip": -0.2}, "autoaugment: clip must be positive, got -0.2"),
         ({"entropy_weight": -1}, "entropy_weight must not be negative, got -1"),
+        ({"units": 0}, "autoaugment: units must be at least 1, got 0"),
+        ({"keep": 0}, "autoaugment: keep must be at least 1, got 0"),
         ({"baseline_decay": 1}, r"baseline_decay must be in \[0, 1\), got 1"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         AutoAugmentSettings(**changes)
+
+
+def test_a_budget_of_no_children_is_refused():
+    with pytest.raises(ConfigError, match="children must be at least 1, got 0"):
+        for_budget(0, SMALL)
 
 
 def test_a_negative_seed_is_refused():

@@ -1,0 +1,1 @@
+"""Every speed claim as a ratio against a named peer."""

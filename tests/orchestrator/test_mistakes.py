@@ -1,0 +1,202 @@
+"""What a user can get wrong is one line and exit code 2, and leaves nothing behind.
+
+The real planner answers on the real digits; only probing and training are out of reach: every line
+asks for a dry run, or is refused before a run begins.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from orchestrator import api
+from orchestrator.__main__ import main
+from orchestrator.config import SearchScalingConfig
+from orchestrator.reporting.live import Silent, Watcher
+from orchestrator.stages.scaling_result import asked
+from orchestrator.stages.scaling_run import plan_for
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def photos(root: Path, classes: Sequence[str], *, images: int = 6) -> Path:
+    rng = random.Random(0)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(images):
+            pixels = bytes(rng.randrange(256) for _ in range(8 * 8 * 3))
+            Image.frombytes("RGB", (8, 8), pixels).save(root / name / f"{number}.png")
+    return root
+
+
+MISTAKES = {
+    "an unknown data set": (["--dataset", "digitz"], "digitz", "Did you mean 'digits'?"),
+    "an unknown option": (["--flops-bugdet", "2x"], "--flops-bugdet", "--flops-budget"),
+    "a folder that is not there": (["--dataset", "./nowhere"], "nowhere", ""),
+    "a budget without a unit": (["--flops-budget", "2"], "--flops-budget", "2x"),
+    "a budget below the baseline": (["--flops-budget", "0.5x"], "0.5x", "at least 1x"),
+    "an absolute budget below the baseline": (["--flops-budget", "1K"], "1K", "at least 1x"),
+    "a grid of one point": (["--grid-max", "1"], "--grid-max", "above 1"),
+    "a grid without candidates": (["--grid-max", "1.05"], "--flops-budget", "nearest"),
+    "a huge grid": (["--grid-step", "0.001"], "10", "grid"),
+    "too few parameters": (["--max-params", "1K"], "--max-params", "smallest"),
+    "a resolution below the strides": (["--resolution", "8"], "resolution", "at least 16"),
+    "an unknown baseline": (["--baseline", "efficientnet-b00"], "baseline", "efficientnet-b0"),
+    "an unknown constraint": (["--constraint", "count"], "constraint", "counted"),
+    "an unknown key": (["--set", "train.optim.lrr=1"], "train.optim.lrr", "Did you mean 'lr'?"),
+    "a mistyped value": (["--set", "train.batch_size=many"], "train.batch_size", "whole number"),
+    "a value out of range": (["--set", "train.optim.lr=-1"], "optim.lr", "positive"),
+    "an unknown policy": (["--policy", "randaugmnt"], "randaugmnt", "Did you mean 'randaugment'?"),
+    "a config that is not there": (["--config", "none.yaml"], "none.yaml", "cannot be read"),
+    "a run directory that is a file": (["--run-dir", "file"], "--run-dir", "file"),
+    "a run directory with other files": (["--run-dir", "full"], "--run-dir", "other files"),
+    "a run of another command": (["--run-dir", "other"], "belongs to 'fixres'", ""),
+    "a run of another version": (["--run-dir", "older"], "format 0", "new directory"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_that_names_it(run: Run, tmp_path: Path, mistake: str) -> None:
+    (tmp_path / "file").write_text("")
+    for name, version, command in (("other", 1, "fixres"), ("older", 0, "search-scaling")):
+        (tmp_path / name).mkdir()
+        description = json.dumps({"version": version, "command": command})
+        (tmp_path / name / "run.json").write_text(description)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    arguments, named, hint = MISTAKES[mistake]
+    code, out, err = run("search-scaling", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert named in err
+    assert hint in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_class_is_named(run: Run, tmp_path: Path) -> None:
+    (photos(tmp_path / "set", ["cat", "dog"]) / "emu").mkdir()
+    code, _, err = run("search-scaling", "--dataset", "set")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "emu" in err
+
+
+def test_a_single_class_is_refused(run: Run, tmp_path: Path) -> None:
+    photos(tmp_path / "set", ["cat"])
+    code, _, err = run("search-scaling", "--dataset", "set")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cat" in err
+
+
+def test_a_file_that_is_no_image_is_named_or_left_out_and_counted(run: Run, tmp_path: Path) -> None:
+    folder = photos(tmp_path / "set", ["cat", "dog"])
+    (folder / "dog" / "notes.png").write_text("no image")
+    code, _, err = run("search-scaling", "--dataset", "set")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "notes.png" in err
+    assert "--skip-unreadable" in err
+    said: list[str] = []
+
+    class Listening(Silent):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    config = SearchScalingConfig(dataset="./set", skip_unreadable=True)
+    plan_for(config, watcher=Listening())
+    assert any("1" in line and "notes.png" in line for line in said)
+
+
+WORDS = (
+    "",
+    "x",
+    "-1",
+    "0",
+    "nan",
+    "1e400",
+    "2x",
+    "∞",
+    "../..",
+    "\x00",
+    "null",
+    "[1",
+    "{a: b}",
+    "--",
+)
+
+
+def mutated(rng: random.Random, line: list[str]) -> list[str]:
+    """The command line with something dropped, doubled, replaced or misspelt."""
+    line = line[:]
+    for _ in range(rng.randint(1, 3)):
+        place = rng.randrange(len(line) + 1)
+        match rng.randrange(5):
+            case 0 if place < len(line):
+                del line[place]
+            case 1:
+                line.insert(place, rng.choice(WORDS))
+            case 2 if place < len(line):
+                line[place] = rng.choice(WORDS)
+            case 3 if place < len(line) and line[place]:
+                letter = rng.randrange(len(line[place]))
+                line[place] = line[place][:letter] + line[place][letter + 1 :]
+            case _:
+                line.insert(place, rng.choice(line) if line else "x")
+    return line
+
+
+LINE = [
+    *("search-scaling", "--flops-budget", "2x", "--tolerance", "0.1", "--grid-step", "0.5"),
+    *("--grid-max", "2", "--constraint", "counted", "--max-params", "5M", "--resolution", "32"),
+    *("--baseline", "efficientnet-b0-small", "--seeds", "2", "--seed", "1", "--epochs", "2"),
+    *("--classes", "10", "--controls", "none", "--runner", "inline", "--policy", "cutout"),
+    *("--set", "train.optim.lr=0.1", "--set", "train.model.dropout=0.1", "--config", "c.yaml"),
+]
+
+
+def test_a_thousand_mutated_command_lines_leave_no_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(config: SearchScalingConfig, *, dry_run: bool, watcher: Watcher) -> api.StageResult:
+        plan, _ = plan_for(config, watcher=watcher)
+        document = {**asked(plan), "plan": plan.cost(None).to_json()}
+        return api.StageResult(run_dir=None, document=document)
+
+    monkeypatch.setattr(api, "search_scaling", planned)
+    rng, codes = random.Random(0), set()
+    for _ in range(1000):
+        settings = mutated(rng, ["epochs: 2", "train:", "  optim:", "    lr: 0.1", "seeds: 3"])
+        (tmp_path / "c.yaml").write_text("\n".join(settings), encoding="utf-8")
+        line = mutated(rng, LINE)
+        code, _, err = run(*line)
+        codes.add(code)
+        assert code in (0, 2, 4), (line, settings, err)
+        if code:
+            assert err.splitlines()[-1].startswith("error: "), (line, settings, err)
+            assert err.count("\n") == 1, (line, settings, err)
+    assert {0, 2} <= codes
