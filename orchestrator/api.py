@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import SearchScalingConfig
 from orchestrator.loading import load
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from orchestrator.doctor import Diagnosis
+    from orchestrator.tracking.mirror import SyncSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +57,55 @@ def search_scaling(
     run_dir = RunDir(Path(asked.placed("search-scaling")).absolute())
     document = run(asked, run_dir=run_dir, watcher=watcher)
     return StageResult(run_dir=run_dir.root, document=document)
+
+
+def status(run_dir: str | Path) -> dict[str, Any]:
+    """Where a run stands: per stage the trials by status and the best of them.
+
+    Raises: UsageError for what is no run directory.
+    """
+    from orchestrator.reporting.status import status as status_of
+
+    return status_of(run_dir)
+
+
+def report(run_dir: str | Path) -> Path:
+    """Write a run's `report.md` and figures anew, and say where. Raises: UsageError, NotReady."""
+    from orchestrator.reporting.report import write_report
+    from orchestrator.reporting.status import existing_run
+
+    return write_report(existing_run(run_dir))
+
+
+def export(source: str | Path, *, to: str, output: str | Path) -> int:
+    """Copy a run's trials into a file that does not exist yet, and count them.
+
+    Raises: UsageError, ConfigError.
+    """
+    from orchestrator.exporting import export as copy
+
+    return copy(source, to=to, output=output)
+
+
+def mlflow_sync(run_dir: str | Path, *, tracking_uri: str | None = None) -> SyncSummary:
+    """Copy to MLflow what it lacks of a run. Raises: UsageError, NotReady, RunDirHeld."""
+    from orchestrator.reporting.status import existing_run
+    from orchestrator.tracking.mirror import sync
+
+    return sync(existing_run(run_dir), tracking_uri=tracking_uri, until_end=True)
+
+
+def ui(run_dir: str | Path | None = None, *, port: int = 5000) -> int:
+    """Show MLflow's pages on this machine until interrupted; the exit code of its server."""
+    from orchestrator.reporting.status import existing_run
+    from orchestrator.tracking.ui import ui as serve
+
+    # A database belongs to the folder of the runs: any name below it finds the same.
+    return serve(existing_run(run_dir) if run_dir else RunDir(Path("runs/any")), port=port)
+
+
+def doctor(**options: str) -> Diagnosis:
+    """What is in the way of a run, each with its remedy; options as on the command line."""
+    from orchestrator.doctor import diagnose
+
+    return diagnose(**options)

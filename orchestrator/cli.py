@@ -78,11 +78,11 @@ def search_scaling(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def status(*, run_dir: str, as_json: bool) -> None:
     """Say where a run stands; it may be under way."""
+    from orchestrator import api
     from orchestrator.reporting.screen import show, show_json
-    from orchestrator.reporting.status import status as status_of
     from orchestrator.reporting.tables import status_lines
 
-    document = status_of(run_dir)
+    document = api.status(run_dir)
     if as_json:
         show_json(document)
     else:
@@ -97,11 +97,10 @@ def mlflow_sync(*, run_dir: str, tracking_uri: str | None, as_json: bool) -> Non
     """Copy what MLflow lacks of a run."""
     from dataclasses import asdict
 
+    from orchestrator import api
     from orchestrator.reporting.screen import show, show_json
-    from orchestrator.reporting.status import existing_run
-    from orchestrator.tracking.mirror import sync
 
-    summary = sync(existing_run(run_dir), tracking_uri=tracking_uri, until_end=True)
+    summary = api.mlflow_sync(run_dir, tracking_uri=tracking_uri)
     if as_json:
         show_json(asdict(summary))
     else:
@@ -114,12 +113,9 @@ def mlflow_sync(*, run_dir: str, tracking_uri: str | None, as_json: bool) -> Non
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def ui(*, run_dir: str | None, port: int) -> int:
     """Show MLflow's pages on this machine."""
-    from orchestrator.reporting.status import existing_run
-    from orchestrator.run_dir import RunDir
-    from orchestrator.tracking.ui import ui as serve
+    from orchestrator import api
 
-    # A database belongs to the folder of the runs: any name below it finds the same.
-    return serve(existing_run(run_dir) if run_dir else RunDir(Path("runs/any")), port=port)
+    return api.ui(run_dir, port=port)
 
 
 @cli.command()
@@ -127,11 +123,10 @@ def ui(*, run_dir: str | None, port: int) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def report(*, run_dir: str, as_json: bool) -> None:
     """Write a run's report.md and figures anew; it may be under way."""
-    from orchestrator.reporting.report import write_report
+    from orchestrator import api
     from orchestrator.reporting.screen import show, show_json
-    from orchestrator.reporting.status import existing_run
 
-    path = str(write_report(existing_run(run_dir)))
+    path = str(api.report(run_dir))
     if as_json:
         show_json({"report": path})
     else:
@@ -145,11 +140,11 @@ def report(*, run_dir: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def export(*, source: str, to: str, output: str, as_json: bool) -> None:
     """Copy the trials of the run in SOURCE into a file for other tools."""
-    from orchestrator.exporting import export as copy
+    from orchestrator import api
     from orchestrator.reporting.formats import counted
     from orchestrator.reporting.screen import show, show_json
 
-    trials = copy(source, to=to, output=output)
+    trials = api.export(source, to=to, output=output)
     if as_json:
         show_json({"output": output, "to": to, "trials": trials})
     else:
@@ -164,11 +159,12 @@ def export(*, source: str, to: str, output: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(*, as_json: bool, **options: str | None) -> int:
     """Look for what is in the way of a run, and say how to mend it; exit code 4 if anything is."""
-    from orchestrator.doctor import diagnose, diagnosis_lines
+    from orchestrator import api
+    from orchestrator.doctor import diagnosis_lines
     from orchestrator.errors import NotReady
     from orchestrator.reporting.screen import show, show_json
 
-    diagnosis = diagnose(**{name: text for name, text in options.items() if text is not None})
+    diagnosis = api.doctor(**{name: text for name, text in options.items() if text is not None})
     if as_json:
         show_json(diagnosis.to_json())
     else:

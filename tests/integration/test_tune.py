@@ -30,7 +30,7 @@ import ray
 from ray import tune
 from orchestrator.integrations.tune import record, scaling
 
-ray.init(num_cpus=1, include_dashboard=False)
+ray.init(address="local", num_cpus=1, include_dashboard=False)
 tiny = {"data": {"train_images": 60}}
 search = scaling(grid_step="0.2", epochs=2, train=tiny, run_dir="run", cache_dir="cache")
 names = list(search.plan.by_name)[:2]
@@ -62,7 +62,7 @@ def run_script(text: str, folder: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -150,8 +150,8 @@ def test_interrupted_anywhere_a_run_comes_to_the_same_history(tmp_path: Path, re
     specs = [task(str(i), epochs=4, milestones=(2,)) for i in range(4)]
     whole = run(tmp_path / "whole", specs)
     interrupts = Interrupts()
+    watcher = InterruptAfter(interrupts, reports)
     with pytest.raises(Interrupted) as caught:
-        watcher = InterruptAfter(interrupts, reports)
         run(tmp_path / "cut", specs, interrupts=interrupts, watcher=watcher)
     assert caught.value.exit_code == 143
     resumed = run(tmp_path / "cut", specs)
