@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: install demo test test-all check fix bench clean
+.PHONY: install demo test test-all faults check fix bench clean
 
 install: $(STAMP)
 
@@ -25,6 +25,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not gpu"
+
+faults: $(STAMP)
+	$(BIN)/python -m tests.integration.faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import SearchScalingConfig
-from orchestrator.loading import load
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
 
@@ -48,6 +47,7 @@ def search_scaling(
     Raises: UsageError, ConfigError, DatasetError before training; StageFailed, NotReady,
         Interrupted later; the same run directory continues after the last two.
     """
+    from orchestrator.loading import load  # `doctor` is to work where pydantic is missing
     from orchestrator.stages.scaling_run import dry, run
 
     watcher = watcher or Silent()

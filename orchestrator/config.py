@@ -120,6 +120,8 @@ class SearchScalingConfig(CommonConfig):
     """The most parameters a candidate may have, such as `10M`."""
     baseline: str | None = None
     """None means the one that suits the data set's images."""
+    baseline_width: str | None = None
+    """Multiplier of the baseline's own channels, before α, β, γ; None means what suits the set."""
     resolution: int | None = None
     """The baseline's side in pixels; None means what suits the data set."""
     tune_recipe: int = 0
@@ -141,6 +143,8 @@ class SearchScalingConfig(CommonConfig):
         for name, least in (("resolution", 1), ("finalists", 1)):
             check_count(name, getattr(self, name), least=least)
         check_count("tune_recipe", self.tune_recipe, least=0)
+        if self.baseline_width is not None:
+            check_decimal("baseline_width", self.baseline_width, least=0, most=100)
         refuse_elsewhere(self.train, _SEARCHED)
 
 

@@ -243,5 +243,6 @@ class Controller:
 
 def _reached(trial: Trial, heard: Iterable[Message]) -> int:
     """The trial's last epoch, the ones just heard of included."""
-    said = (m.report["epoch"] for m in heard if isinstance(m, Reported) and m.key == trial.key)
-    return max([trial.epochs, *said])
+    said = [m.report["epoch"] for m in heard if isinstance(m, Reported) and m.key == trial.key]
+    reached: int = max([trial.epochs, *said])
+    return reached

@@ -10,6 +10,7 @@ from trainer.config import DataConfig, OptimConfig, ScheduleConfig, Strict, Trai
 from trainer.data.decoded import DecodedSet
 from trainer.data.defaults import SMALL_SIDE, default_augment
 from trainer.data.sources import DIGITS
+from trainer.models.rounding import Number
 from trainer.precision import execution_for
 
 LARGEST_RESOLUTION = 224
@@ -32,6 +33,7 @@ def suited(
     device: str,
     num_classes: int | None = None,
     baseline: str | None = None,
+    width: Number | None = None,
     resolution: int | None = None,
 ) -> Suited:
     """Defaults from the name, the images' usual size and the device; what is given is kept."""
@@ -43,7 +45,7 @@ def suited(
         baseline or usual,
         num_classes=num_classes or decoded.num_classes,
         resolution=resolution or (_resolution(side, small=small) if ours else None),
-        width=_WIDTHS.get(dataset, _SMALL_WIDTH) if ours and small else 1,
+        width=width or (_WIDTHS.get(dataset, _SMALL_WIDTH) if ours and small else 1),
     )
     recipe = TrainConfig(
         model=start.config.with_(dropout=0.1, stochastic_depth=0.1),

@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator.runners.base import Job, Objectives, Workspace
 from orchestrator.trial import Bundle, Report, TrialSpec
 from trainer.config import Strict
+from trainer.errors import DiskFull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,10 @@ def _exhaust_memory() -> None:
     raise MemoryError
 
 
+def _fill_disk() -> None:
+    raise DiskFull("last.pt: No space left on device")
+
+
 def _fill_memory() -> None:
     taken = []
     for _ in range(4 * 1024):  # 4 GB
@@ -123,6 +128,7 @@ ENDS: dict[str, Callable[[], object]] = {
     "exit": lambda: sys.exit(3),
     "out-of-memory": _exhaust_memory,
     "fill-memory": _fill_memory,
+    "fill-disk": _fill_disk,
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crash": lambda: ctypes.string_at(0),
     "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),

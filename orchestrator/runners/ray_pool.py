@@ -27,6 +27,7 @@ from orchestrator.runners.ray_worker import Spoiled, Word
 from orchestrator.runners.room import places
 from orchestrator.trial import Bundle
 
+KINDS = ("CPU", "GPU")
 ROUND_SECONDS = 0.5
 """The longest that `wait` sleeps before it looks at the clocks of its workers."""
 RECOUNT_SECONDS = 10.0
@@ -84,7 +85,8 @@ class RayRunner:
         silence_seconds: a worker is lost after this long without a sign of life, or after five
             times the longest pause that its trial made so far, whichever is longer.
         startup_seconds: the same, before the trial's first sign: it may have data to decode.
-        grace_seconds: how long a trial may take to stop before its worker is ended.
+        grace_seconds: how long a trial may take to stop before its worker is ended; twice its
+            longest pause, if that is longer.
 
     Raises:
         UsageError: an address or a bundle that cannot be meant.
@@ -172,7 +174,7 @@ class RayRunner:
                 continue
             self._unheard += self._empty(place)
             if place.run is not None:
-                place.run.stopping = self._grace
+                place.run.stopping = max(self._grace, 2 * place.run.longest)
                 place.run.awaited = self._session.ask_to_stop(place.run.awaited)
 
     def close(self) -> None:
@@ -264,7 +266,7 @@ class RayRunner:
         if run.stopping is not None:
             run.stopping -= passed
             if run.stopping <= 0:
-                return self._lose(place, f"did not stop within {self._grace:g} s")
+                return self._lose(place, "did not stop when it was asked to")
         patience = max(self._silence, 5 * run.longest) if run.spoke else self._startup
         if run.silent > patience:
             return self._lose(place, f"no sign of life for {run.silent:.0f} s")
@@ -292,11 +294,14 @@ class RayRunner:
         """On this machine, what is missing will not come; on a cluster it may."""
         if not self._session.local:
             return
-        room = places(self._session.nodes(), self._bundle)
-        if room < (self._workers or 1):
+        nodes, wanted = self._session.nodes(), self._workers or 1
+        room = places(nodes, self._bundle)
+        if room < wanted:
+            has = ", ".join(f"{node.get(kind, 0):g} {kind}s" for node in nodes for kind in KINDS)
             raise NotReady(
-                f"no room for {self._workers or 1} worker(s) of {self._bundle}: this machine has "
-                f"{_listed(self._session.nodes())}; see --workers and --gpus-per-trial"
+                f"room for {room} workers instead of {wanted}: one takes {self._bundle.cpus} CPUs "
+                f"and {self._bundle.gpus:g} GPUs, and this machine has {has}; see --workers and "
+                "--gpus-per-trial"
             )
 
     def _resize(self) -> None:
@@ -314,7 +319,3 @@ class RayRunner:
         if time.monotonic() - self._counted >= RECOUNT_SECONDS:
             self._counted = time.monotonic()
             self._resize()
-
-
-def _listed(nodes: Sequence[object]) -> str:
-    return ", ".join(str(node) for node in nodes)

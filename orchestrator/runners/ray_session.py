@@ -26,6 +26,7 @@ from orchestrator.runners.ray_setup import (
     prepare_environment,
 )
 from orchestrator.runners.ray_worker import TrialWorker, Word
+from orchestrator.runners.reaper import Reaper
 from orchestrator.trial import Bundle
 
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -82,6 +83,7 @@ class RaySession:
         self._joined = ray.is_initialized()  # a notebook's own session stays the notebook's
         self.local = self.local and not self._joined
         self._directory: Path | None = None
+        self._reaper = Reaper() if self.local else None
         if not self._joined:
             self._connect(address, cpus, gpus)
         self._log = divert_log(log_dir / "ray.log")
@@ -100,7 +102,7 @@ class RaySession:
         try:
             with kept_signal_handlers(), diverted_stderr(self._log_dir / "ray-start.log"):
                 context = self._ray.init(
-                    **options, log_to_driver=False, logging_level=logging.ERROR, namespace=None
+                    **options, log_to_driver=False, logging_level=logging.ERROR
                 )
         except (RuntimeError, ValueError, OSError, self._ray.exceptions.RayError) as error:
             what = "Ray does not start" if self.local else f"cannot join Ray at {address}"
@@ -213,6 +215,8 @@ class RaySession:
         if not self._joined:
             with kept_signal_handlers():
                 self._ray.shutdown()
+        if self._reaper is not None:
+            self._reaper.dismiss()
         if self._directory is not None:
             if keep_logs:
                 self._save_logs(self._directory / "logs")
@@ -220,7 +224,7 @@ class RaySession:
         self._log.restore()
 
     def _reason(self, error: Exception) -> str:
-        reason = _reason(str(error))
+        reason = reason_of_death(str(error))
         if self.local and reason == KILLED and (kills := _oom_kills()) > self._oom_kills:
             self._oom_kills = kills
             return "out of memory: killed by the system"
@@ -248,15 +252,16 @@ def _root(error: BaseException) -> BaseException:
     return cause if isinstance(cause, BaseException) else error
 
 
-def _reason(text: str) -> str:
+def reason_of_death(text: str) -> str:
     """Why a worker died, on one line, out of Ray's paragraph."""
-    text = " ".join(text.split())
     if "low on memory" in text:
         return "out of memory: ended by Ray to keep its machine alive"
     if "End of file" in text:
         return KILLED
-    detail = re.search(r"exit detail: (.*)", text) or re.search(r"[a-z]+_ip: \S+ (.*)", text)
-    return detail.group(1) if detail else text
+    if detail := re.search(r"exit detail: (.+)", text):
+        return detail.group(1)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "for no reason that Ray knows"
 
 
 def _oom_kills() -> int:

@@ -82,6 +82,7 @@ def plan_for(config: SearchScalingConfig, *, watcher: Watcher) -> tuple[ScalingP
         device="cuda" if bundle.gpus else "cpu",
         num_classes=config.classes,
         baseline=config.baseline,
+        width=config.baseline_width,
         resolution=config.resolution,
     )
     recipe = fits.recipe.with_(seed=config.seed, epochs=config.epochs or fits.recipe.epochs)

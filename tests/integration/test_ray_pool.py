@@ -187,7 +187,7 @@ def test_a_trial_that_does_not_stop_in_time_is_lost(impatient: RayRunner, tmp_pa
     impatient.start(scripted_job(tmp_path, script=Script(epochs=1, end="deaf")))
     assert isinstance(impatient.wait(30)[0], Reported)
     impatient.stop("trial")
-    assert finish(impatient) == [Lost("trial", 1, "did not stop within 0.5 s")]
+    assert finish(impatient) == [Lost("trial", 1, "did not stop when it was asked to")]
     worker_id(impatient, tmp_path)
 
 

@@ -142,7 +142,7 @@ def test_the_documented_example_runs_asha_over_our_space(tmp_path: Path) -> None
     example = example.replace("verbose=0", f"verbose=0, storage_path={str(tmp_path / 'ray')!r}")
     run_script(textwrap.dedent(example), tmp_path)
     trials = list(read_history(tmp_path / "runs" / "tune" / "journal.jsonl").trials())
-    assert len(trials) == 5
+    assert len(trials) == len(list((tmp_path / "ray").glob("*/TuneTrial_*"))) >= 3
     assert all(trial.status.ended for trial in trials)
     assert max(trial.epochs for trial in trials) == 4
     assert {trial.epochs for trial in trials if trial.status is Status.PRUNED} <= {1, 2, 3}

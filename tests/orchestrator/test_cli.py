@@ -58,7 +58,7 @@ def test_every_option_sets_a_field_of_its_configuration() -> None:
     common = {field.name for field in fields(CommonConfig)}
     assert {option.name for option in COMMON} == common - {"train", "cache_dir"}
     own = {field.name for field in fields(SearchScalingConfig)} - common
-    rare = {"finalists", "halving"}
+    rare = {"baseline_width", "finalists", "halving"}
     assert {option.name for option in SEARCH_SCALING} == own - rare
 
 

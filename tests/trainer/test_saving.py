@@ -89,3 +89,15 @@ def test_without_files_there_is_nothing_to_go_on_from(state: TrainingState) -> N
     saver = Unsaved()
     saver.after_epoch(state, history(0.5), pausing=True)
     assert saver.restore(state) == ()
+
+
+def test_a_damaged_checkpoint_is_set_aside_where_that_was_asked_for(
+    state: TrainingState, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = Checkpointing(directory=tmp_path, damaged="set-aside")
+    DirectorySaver(files, config=CONFIG).after_epoch(state, history(0.1), pausing=True)
+    files.last.write_bytes(files.last.read_bytes()[:1000])
+    assert DirectorySaver(files, config=CONFIG).restore(state) == ()
+    assert files.set_aside.stat().st_size == 1000
+    assert not files.last.exists()
+    assert "last.pt: not a readable checkpoint" in caplog.text

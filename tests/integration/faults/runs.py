@@ -24,12 +24,12 @@ REPOSITORY = Path(__file__).parents[3]
 STAGE = "search-scaling"
 OPTIONS = shlex.split("""
 --dataset digits --resolution 16 --epochs 5 --seeds 1 --workers 2 --controls none
---grid-step 0.25 --tolerance 0.25 --grid-max 1.5 --set finalists=2
---set train.data.train_images=128 --set train.data.selection_fraction=0.1
+--constraint formula --grid-step 0.25 --tolerance 0.25 --grid-max 1.5 --set finalists=2
+--set train.data.train_images=192 --set train.data.selection_fraction=0.1
 --set train.batch_size=16 --set train.optim.lr=0.4 --set train.ema_decay=0
---set train.model.norm_momentum=0.7 --set train.schedule.warmup_epochs=0
+--set train.model.norm_momentum=0.5 --set train.schedule.warmup_epochs=0
 """)
-"""Four networks raced over five epochs with rungs on the way, the best two trained again."""
+"""Four networks raced over five epochs, one dropped on the way, the best two trained again."""
 ORPHAN_SECONDS = 5.0
 """How long a process may outlive its controller."""
 PATIENCE = 900.0

@@ -116,3 +116,10 @@ def test_a_log_keeps_whole_lines_at_once(tmp_path: Path) -> None:
     log.write("a line\n")
     assert (tmp_path / "deep" / "log").read_text() == "title\na line\n"
     log.close()
+
+
+def test_a_full_disk_is_the_machines_fault(worker: TrialWorker, tmp_path: Path) -> None:
+    *_, last = worker.run(scripted_job(tmp_path, script=Script(end="fill-disk")))
+    assert isinstance(last, Failed)
+    assert last.environment
+    assert "DiskFull" in last.traceback

@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -13,11 +14,11 @@ import pytest
 from PIL import Image
 
 from tests.trainer.data.factories import MakeFolder
-from trainer.data import sources
+from trainer.data import cache, sources
 from trainer.data.cache import open_cached, prepare
 from trainer.data.decoded import DecodedSet
 from trainer.data.images import read_image
-from trainer.errors import DatasetError
+from trainer.errors import DatasetError, DiskFull
 
 COUNTS = {"train": {"a": 6, "b": 4}, "test": {"a": 2, "b": 2}}
 SIZES = [(8, 6), (5, 9), (12, 12)]
@@ -253,6 +254,18 @@ def test_a_full_disk_is_said_and_leaves_nothing(make_folder: MakeFolder, cache_r
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert _entries(cache_root) == []
     assert list((cache_root / "unfinished").iterdir()) == []
+
+
+def test_no_room_for_the_cache_is_the_machines_fault(
+    make_folder: MakeFolder, cache_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache, "write_entry", no_room)
+    with pytest.raises(DiskFull, match="cannot be written: No space left on device; make room"):
+        prepare(str(make_folder(COUNTS)), cache_root=cache_root)
+    assert _entries(cache_root) == []
 
 
 def test_a_cache_that_cannot_be_made_is_said(make_folder: MakeFolder, tmp_path: Path) -> None:
