@@ -12,7 +12,6 @@ from trainer.config import TrainConfig
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-
 THREADS = 2
 LOADER_WORKERS = 2
 
@@ -33,7 +32,8 @@ def seconds_per_plain_trial(work: Work, *, channels_last: bool) -> float:
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     trial = _PlainTrial(work, channels_last=channels_last)
-    trial.step(torch.randn(work.config.batch_size, 3, 32, 32), torch.zeros(128, dtype=torch.long))
+    size, side = work.config.batch_size, work.config.model.resolution
+    trial.step(torch.randn(size, 3, side, side), torch.zeros(size, dtype=torch.long))
     return seconds(trial.run)
 
 
@@ -104,8 +104,8 @@ def _loaders(work: Work) -> tuple[Any, Any]:
     varied = [transforms.RandomCrop(side, side // 8), transforms.RandomHorizontalFlip(), *plain]
     train = ImageFolder(str(work.images / "train"), transforms.Compose(varied))
     test = ImageFolder(str(work.images / "test"), transforms.Compose(plain))
-    part = range(0, len(train), len(train) // work.config.data.train_images)
-    chosen = Subset(train, part[: work.config.data.train_images])
+    wanted = work.config.data.train_images
+    chosen = Subset(train, [number * len(train) // wanted for number in range(wanted)])
     return (
         DataLoader(chosen, size, shuffle=True, drop_last=True, num_workers=LOADER_WORKERS),
         DataLoader(test, size, num_workers=LOADER_WORKERS),

@@ -80,16 +80,16 @@ def _clock() -> Any:
     import psutil
     from ray.tune import Callback
 
-    class Clock(Callback):  # type: ignore[misc] # untyped
+    class Clock(Callback):
         def __init__(self) -> None:
             self.began = 0.0
             self.ends: list[float] = []
             self.bytes: list[int] = []
 
-        def on_trial_start(self, **_: Any) -> None:
+        def on_trial_start(self, *_: Any, **__: Any) -> None:
             self.began = self.began or perf_counter()
 
-        def on_trial_complete(self, **_: Any) -> None:
+        def on_trial_complete(self, *_: Any, **__: Any) -> None:
             self.ends.append(perf_counter())
             if len(self.ends) % 100 == 0:
                 gc.collect()

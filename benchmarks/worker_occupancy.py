@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -51,8 +51,8 @@ def peer(folder: Path, stage: Naps) -> float:
     return run.ends[-1] - run.ends[WORKERS - 1]
 
 
-def _fraction(run: object, trials: int) -> float:
+def _fraction(run: Callable[[Path, Naps], float], trials: int) -> float:
     stage = Naps(trials, seconds=SECONDS)
     with scratch() as folder:
-        wall = in_fresh_process(run, folder, stage)  # type: ignore[arg-type]
+        wall = in_fresh_process(run, folder, stage)
     return trials * SECONDS / (WORKERS * wall)

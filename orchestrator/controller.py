@@ -124,7 +124,8 @@ class Controller:
         jobs: list[Job] = []
         while self._ready and len(jobs) < self._runner.free:
             key = self._ready.popleft()
-            if self._history[key].status is not Status.PAUSED:
+            # While it was in line it may have been stopped, or be one that waits for a decision.
+            if key in self._specs and self._history[key].status is not Status.PAUSED:
                 jobs.append(self._job(key))
         self._record(
             {"event": "started", "key": job.spec.key, "attempt": job.attempt, "until": job.until}

@@ -11,7 +11,7 @@ from orchestrator.runners import ray_pool
 from tests.integration.faults import sabotage
 
 if __name__ == "__main__":
-    objectives.OBJECTIVES["train"] = sabotage.train  # type: ignore[index]
+    objectives.OBJECTIVES["train"] = sabotage.train
     if silence := os.environ.get(sabotage.SILENCE):
         patient = partial(ray_pool.RayRunner, silence_seconds=float(silence))
         ray_pool.RayRunner = patient  # type: ignore[assignment, misc]

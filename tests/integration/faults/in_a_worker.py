@@ -80,7 +80,7 @@ def _sabotaged(
     return judge(
         fault,
         done=done,
-        happened=f"{len(failed)} trial failed after {failed[0].attempt if failed else 0} attempts: "
+        happened=f"{len(failed)} trial failed, at attempt {failed[0].attempt if failed else 0}: "
         f"“{failed[0].error[:60] if failed else ''}…”; "
         f"ranks {'last' if ranks_last else 'not last'}; exit code {code}",
         place=place,

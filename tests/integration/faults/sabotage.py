@@ -36,7 +36,12 @@ def train(job: Job, should_stop: Question) -> Iterator[Report]:
 
 def poison(job: Job, should_stop: Question) -> Iterator[Report]:
     """Kill the worker in the first batch, every time."""
-    return objectives.train(job, lambda: os.kill(os.getpid(), signal.SIGKILL) or should_stop())
+
+    def deadly() -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return should_stop()
+
+    return objectives.train(job, deadly)
 
 
 def hang(job: Job, should_stop: Question) -> Iterator[Report]:
