@@ -60,7 +60,7 @@ def search_scaling(
     from orchestrator.loading import load
     from orchestrator.reporting.live import watcher_on
     from orchestrator.reporting.screen import show, show_json
-    from orchestrator.reporting.tables import scaling_lines
+    from orchestrator.reporting.tables import next_lines, scaling_lines
 
     config = load(SearchScalingConfig, file=file, options=given(options), sets=sets)
     config = config.with_(run_dir=config.placed("search-scaling"))
@@ -70,7 +70,7 @@ def search_scaling(
     if as_json:
         show_json(document)
     else:
-        show(scaling_lines(document))
+        show((*scaling_lines(document), *next_lines(result.run_dir)))
 
 
 @cli.command()

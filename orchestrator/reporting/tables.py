@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from orchestrator.reporting.formats import (
@@ -87,6 +88,7 @@ FAMILY: Columns = {
     "params": _cell("params", magnitude),
     "MACs": _cell("macs", magnitude),
     "cost": NETWORK["cost"],
+    "F^φ": _cell("target_ratio", lambda value: f"{value:.3f}x"),
     "repeats": NETWORK["repeats"],
 }
 STATUS: Columns = {
@@ -94,6 +96,17 @@ STATUS: Columns = {
     **{name: _cell(name) for name in ("complete", "running", "pruned", "failed", "waiting")},
     "best": _cell("best", percent),
 }
+
+
+def next_lines(run_dir: Path | None) -> Iterator[str]:
+    """What to type after a search that left a run directory; nothing after a dry run."""
+    if run_dir is None:
+        return
+    near = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
+    yield ""
+    yield f"report     {near / 'report.md'}"
+    yield f"browse     orchestrator ui --run-dir {near}"
+    yield f"go on      the same command with --run-dir {near}; more --seeds train only what is new"
 
 
 def scaling_lines(document: Row) -> Iterator[str]:

@@ -104,7 +104,7 @@ class RaySession:
                 context = self._ray.init(
                     **options, log_to_driver=False, logging_level=logging.ERROR
                 )
-        except (RuntimeError, ValueError, OSError, self._ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises plain ones too, for servers that come up too late
             what = "Ray does not start" if self.local else f"cannot join Ray at {address}"
             raise NotReady(f"{what}: {self._why_not(error)}") from error
         if self.local:

@@ -58,7 +58,7 @@ def document(search: ScalingSearch, history: History) -> Row:
         "winner": rows[verdict.winner],
         "ties": [rows[name] for name in verdict.ties],
         "verdict": _verdict(verdict, rows, agreement),
-        "controls": _controls(search, recipe, history, agreement),
+        "controls": _controls(search, recipe, history, finalists, agreement),
         "rungs": search.rungs(history, recipe),
         "family": [
             {**member.to_json(), "target_ratio": winner.macs_ratio**member.phi}
@@ -169,7 +169,11 @@ def _verdict(verdict: Verdict, rows: Mapping[str, Row], agreement: Agreement) ->
 
 
 def _controls(
-    search: ScalingSearch, recipe: TrainConfig, history: History, agreement: Agreement
+    search: ScalingSearch,
+    recipe: TrainConfig,
+    history: History,
+    finalists: Mapping[str, Mapping[int, float]],
+    agreement: Agreement,
 ) -> list[Row]:
     """Each control with its own interval, at its own cost."""
     plan, rows = search.plan, []
@@ -179,8 +183,11 @@ def _controls(
         spec = next(iter(specs.values()))
         estimate = None
         if values[control.name]:
-            (estimate,) = summarise(
-                values, num_images=plan.evidence.num_images, agreement=agreement
+            # The noise between seeds is pooled over everything that was run with several.
+            *_, estimate = summarise(
+                {**finalists, f"control: {control.name}": values[control.name]},
+                num_images=plan.evidence.num_images,
+                agreement=agreement,
             )
         row = _row(control.candidate, spec, history, estimate, values[control.name])
         rows.append({"control": control.name, **row, "keys": [s.key for s in specs.values()]})

@@ -109,8 +109,9 @@ def judge(
 
 
 def table(place: Place) -> Any:
-    """The result document without what was timed."""
-    return _untimed(json.loads(place.run.result(STAGE).read_text()))
+    """The result document without what was timed; None where the run came to none."""
+    path = place.run.result(STAGE)
+    return _untimed(json.loads(path.read_text())) if path.exists() else None
 
 
 def curves(history: History) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def leftovers(place: Place) -> tuple[str, ...]:
 
 def _rows(document: Any, spoiled: Collection[str]) -> Any:
     """All of it; or, where trials were spoiled, the rows of the others and who has won."""
-    if not spoiled:
+    if not spoiled or document is None:
         return document
     rows = [row for row in document["results"] if row["key"] not in spoiled]
     return rows, document["winner"], document["family"]

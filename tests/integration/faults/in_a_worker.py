@@ -74,9 +74,9 @@ def _sabotaged(
     """One trial fails, all others are as ever, and the failed one ranks last."""
     session = Session(place, **{KIND: kind, KEY: whole.victim})
     code = session.end()
-    last: dict[str, Any] = table(place)["results"][-1]
+    last: dict[str, Any] = (table(place) or {"results": [{}]})["results"][-1]
     failed = [trial for trial in read_history(place.run.journal).trials() if trial.error]
-    ranks_last = last["key"] == whole.victim and last["status"] == "failed"
+    ranks_last = (last.get("key"), last.get("status")) == (whole.victim, "failed")
     return judge(
         fault,
         done=done,
