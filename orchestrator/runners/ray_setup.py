@@ -64,14 +64,25 @@ def prepare_environment(*, local: bool) -> None:
     }
     if local:
         defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # addresses are loopback addresses
-        # A token of our own for each run leaves no file in the home directory.
-        defaults["RAY_AUTH_MODE"] = "token"
-        if os.environ.get("RAY_AUTH_MODE", "token") == "token":
-            defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        defaults.update(_token())
         if len(os.environ.get("TMPDIR", "")) > LONGEST_TMPDIR:
             defaults["RAY_TMPDIR"] = "/tmp"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def _token() -> dict[str, str]:
+    """A token of our own for each run, which leaves no file in the home directory.
+
+    None where `ray` was imported without one: it has decided by then, and its servers, which would
+    read the token, would refuse it.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode is None and "ray" in sys.modules:
+        return {}
+    if mode not in (None, "token"):
+        return {"RAY_AUTH_MODE": mode}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextmanager

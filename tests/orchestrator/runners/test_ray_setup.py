@@ -29,13 +29,23 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_an_instance_of_our_own_is_private() -> None:
+def test_an_instance_of_our_own_is_private(environment: pytest.MonkeyPatch) -> None:
+    environment.delitem(sys.modules, "ray", raising=False)
     prepare_environment(local=True)
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert os.environ["RAY_AUTH_MODE"] == "token"
     first = os.environ.pop("RAY_AUTH_TOKEN")
     prepare_environment(local=True)
     assert os.environ["RAY_AUTH_TOKEN"] not in ("", first)
+
+
+def test_ray_imported_without_a_token_is_not_given_one_too_late(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setitem(sys.modules, "ray", sys)
+    prepare_environment(local=True)
+    assert "RAY_AUTH_MODE" not in os.environ
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 def test_on_a_cluster_the_addresses_and_the_token_are_the_clusters() -> None:
