@@ -38,13 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a line per claim; write the rows, unless a part or a quick look was asked for."""
     arguments = _parser().parse_args(argv)
     print(environment(), flush=True)
+    target = arguments.output or (None if arguments.quick else RESULTS)
     rows: list[dict[str, Any]] = []
     for name in arguments.only or BENCHMARKS:
         rows += _measured(name, quick=arguments.quick)
-    target = arguments.output or (None if arguments.quick else RESULTS)
-    if target is not None:
-        kept = _others(target, rows) if arguments.only else []
-        _write(target, kept + rows)
+        if target is not None:  # each time: half an hour's figures should not hang on the last
+            kept = _others(target, rows) if arguments.only else []
+            _write(target, kept + rows)
     return 0
 
 

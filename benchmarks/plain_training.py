@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +80,20 @@ class _PlainTrial:
 
 
 def plain_network(config: TrainConfig) -> nn.Module:
-    """torchvision's EfficientNet-B0 with the configured classes and drop rates."""
+    """torchvision's EfficientNet-B0 as configured.
+
+    Its batch norm's epsilon of 1e-5 would let channels of next to no variance, of which maps of one
+    pixel have some, amplify the last bits beyond comparing; the published network has 1e-3.
+    """
+    from torch.nn import BatchNorm2d
     from torchvision.models import efficientnet_b0
 
+    model = config.model
     network: nn.Module = efficientnet_b0(
-        num_classes=config.model.num_classes,
-        dropout=config.model.dropout,
-        stochastic_depth_prob=config.model.stochastic_depth,
+        num_classes=model.num_classes,
+        dropout=model.dropout,
+        stochastic_depth_prob=model.stochastic_depth,
+        norm_layer=partial(BatchNorm2d, eps=model.norm_eps, momentum=model.norm_momentum),
     )
     return network
 

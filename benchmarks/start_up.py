@@ -17,7 +17,7 @@ from orchestrator.run_dir import RunDir
 
 HELP_SECONDS = 0.3
 FIRST_TRIAL_SECONDS = 15.0
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 OURS = (sys.executable, "-m", "orchestrator")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from orchestrator.config import SearchScalingConfig
@@ -29,6 +30,8 @@ def dry(config: SearchScalingConfig, *, watcher: Watcher) -> dict[str, Any]:
     """The plan with its cost, from a short measured step time; writes nothing but the cache."""
     from trainer.probe import training_speed
 
+    if config.run_dir is not None:
+        check_run_dir(RunDir(Path(config.run_dir)), STAGE)
     plan, splits = plan_for(config, watcher=watcher)
     device = "cuda" if plan.resources[0].gpus else "cpu"
     speed = training_speed(plan.recipe, device=device)

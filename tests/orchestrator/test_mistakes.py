@@ -64,7 +64,11 @@ MISTAKES = {
     "a budget below the baseline": (["--flops-budget", "0.5x"], "0.5x", "at least 1x"),
     "an absolute budget below the baseline": (["--flops-budget", "1K"], "1K", "at least 1x"),
     "a grid of one point": (["--grid-max", "1"], "--grid-max", "above 1"),
-    "a grid without candidates": (["--grid-max", "1.05"], "--flops-budget", "nearest"),
+    "a grid without candidates": (
+        ["--grid-max", "1.05", "--flops-budget", "9x"],
+        "--flops-budget",
+        "nearest",
+    ),
     "a huge grid": (["--grid-step", "0.001"], "10", "grid"),
     "too few parameters": (["--max-params", "1K"], "--max-params", "smallest"),
     "a resolution below the strides": (["--resolution", "8"], "resolution", "at least 16"),
@@ -93,7 +97,7 @@ def test_a_mistake_is_one_line_that_names_it(run: Run, tmp_path: Path, mistake: 
     (tmp_path / "full" / "thesis.tex").write_text("")
     before = sorted(tmp_path.rglob("*"))
     arguments, named, hint = MISTAKES[mistake]
-    code, out, err = run("search-scaling", *arguments)
+    code, out, err = run("search-scaling", "--dry-run", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert named in err
     assert hint in err
@@ -171,7 +175,7 @@ def mutated(rng: random.Random, line: list[str]) -> list[str]:
 
 
 LINE = [
-    *("search-scaling", "--flops-budget", "2x", "--tolerance", "0.1", "--grid-step", "0.5"),
+    *("search-scaling", "--flops-budget", "2x", "--tolerance", "0.25", "--grid-step", "0.5"),
     *("--grid-max", "2", "--constraint", "counted", "--max-params", "5M", "--resolution", "32"),
     *("--baseline", "efficientnet-b0-small", "--seeds", "2", "--seed", "1", "--epochs", "2"),
     *("--classes", "10", "--controls", "none", "--runner", "inline", "--policy", "cutout"),

@@ -80,7 +80,7 @@ def _made_room(place: Place, whole: Whole, what: str, first: Session, ballast: P
     return judge(
         f"disk full for a {what}" if what == "checkpoint" else "disk full for the journal",
         done="a tmpfs filled up while trials run; room made; the same command again",
-        happened=f"exit code {code}, {'one line' if one_line and quiet else line!r}, "
+        happened=f"exit code {code}, {'in one line' if one_line and quiet else line}, "
         f"{len(half_written)} files half-written; then {again}",
         place=place,
         whole=whole,
@@ -110,7 +110,7 @@ def full_for_the_cache(place: Place, whole: Whole) -> Outcome:
     return judge(
         "disk full for the cache",
         done="a tmpfs of 200 kB for the decoded images; made larger; the same command again",
-        happened=f"exit code {code}, {'one line' if one_line else line!r}, {rest} bytes left of "
+        happened=f"exit code {code}, {'in one line' if one_line else line}, {rest} bytes left of "
         f"it, {'a' if begun else 'no'} run begun; then {again}",
         place=place,
         whole=whole,

@@ -103,10 +103,10 @@ class Session:
             time.sleep(0.1)
         return True
 
-    def until_reports(self, more: int) -> bool:
+    def until_reports(self, more: int) -> None:
         """Wait until the journal has so many more reports than now."""
         wanted = len(self.place.events("report")) + more
-        return self.until(lambda: len(self.place.events("report")) >= wanted)
+        assert self.until(lambda: len(self.place.events("report")) >= wanted), self.said
 
     def end(self, number: int | None = None) -> int:
         """Send a signal, if one is given, and wait for the end; the exit code."""
