@@ -260,18 +260,20 @@ def study(number):
 def test_mirrors_killed_while_they_write_leave_no_point_twice_and_none_out(
     tmp_path, uri, forks, undisturbed
 ):
-    run_dir = write_run(tmp_path / "run", [whole_trial(n, epochs=5) for n in range(16)])
+    run_dir = write_run(tmp_path / "run", [whole_trial(n, epochs=5) for n in range(32)])
+    ends = []
     for death in range(3):
         process = forks.Process(target=once, args=(run_dir,))
         process.start()
-        while points_in(tmp_path / "mlflow.db") <= 40 * death:  # of 165
-            assert process.is_alive()
+        while process.is_alive() and points_in(tmp_path / "mlflow.db") <= 80 * death:  # of 325
             time.sleep(0.001)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
+        ends.append(process.exitcode)
+    assert -signal.SIGKILL in ends  # on a busy machine a mirror may be done before it is caught
     sent_before = points_in(tmp_path / "mlflow.db")
     summary = once(run_dir)
-    assert summary.points == 16 * 5 * 2 + 5 - sent_before > 0
+    assert summary.points == 32 * 5 * 2 + 5 - sent_before
     assert content(uri) == undisturbed(run_dir)
 
 
