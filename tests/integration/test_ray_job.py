@@ -15,7 +15,12 @@ import psutil
 import pytest
 
 BIN = Path(sys.executable).parent
-PORTS = {"port": 26379, "dashboard-port": 28265, "ray-client-server-port": 20001}
+PORTS = {
+    "port": 26379,
+    "dashboard-port": 28265,
+    "dashboard-agent-listen-port": 28266,
+    "ray-client-server-port": 20001,
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,9 @@ class Head:
             done = subprocess.run(
                 command, capture_output=True, text=True, env=environment, timeout=240, check=False
             )
-            # A head answers before its agent, which starts the jobs, is there.
-            if "No available agent" not in done.stderr or time.monotonic() > deadline:
+            # A head comes up in steps; its agent, which starts the jobs, is the last.
+            early = ("No available agent", "Failed to connect")
+            if not any(word in done.stderr for word in early) or time.monotonic() > deadline:
                 return done
             time.sleep(2)
 
@@ -56,33 +62,26 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         "XDG_CACHE_HOME": str(root / "cache"),
     }
     options = [f"--{name}={number}" for name, number in PORTS.items()]
-    started = subprocess.run(
-        [
-            *(BIN / "ray", "start", "--head", "--node-ip-address=127.0.0.1", "--num-cpus=2"),
-            *("--include-dashboard=true", "--dashboard-host=127.0.0.1", *options),
-            *("--object-store-memory=100000000", "--disable-usage-stats"),
-        ],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-        check=False,
-    )
-    assert started.returncode == 0, started.stderr
+    command = [
+        *(BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"),
+        *("--num-cpus=2", "--include-dashboard=true", "--dashboard-host=127.0.0.1", *options),
+        *("--object-store-memory=100000000", "--disable-usage-stats"),
+    ]
+    with (root / "head.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         yield Head(environment)
     finally:
-        _end_cluster()
+        _end(process)
 
 
-def _end_cluster() -> None:
-    """End the processes of this head only: `ray stop` would end everybody's."""
-    ours = f":{PORTS['port']}"
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if "ray" in line and (ours in line or f"port={PORTS['port']}" in line):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End this head and what it started; `ray stop` would end every Ray of the machine."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    for member in [psutil.Process(process.pid), *below]:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
 
 
 SEARCH = (
