@@ -169,6 +169,7 @@ def test_a_trial_that_never_begins_is_lost(impatient: RayRunner, tmp_path: Path)
     assert finish(impatient) == [Lost("trial", 1, "no sign of life for 4 s")]
 
 
+@pytest.mark.slow  # its seconds stretch on a busy machine
 def test_five_of_the_longest_pauses_so_far_are_forgiven(
     impatient: RayRunner, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_five_of_the_longest_pauses_so_far_are_forgiven(
     assert finish(impatient)[-1] == Ended("trial", 1)
 
 
+@pytest.mark.slow  # its seconds stretch on a busy machine
 def test_silence_while_nobody_listens_does_not_count(impatient: RayRunner, tmp_path: Path) -> None:
     impatient.start(scripted_job(tmp_path, script=Script(epochs=2, seconds=3.5)))
     assert isinstance(impatient.wait(30)[0], Reported)

@@ -50,6 +50,8 @@ for space in spaces:
     record(search, results)
 """
 
+pytestmark = pytest.mark.slow  # a Ray of Tune's own takes its time to start
+
 
 def run_script(text: str, folder: Path) -> None:
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -134,7 +136,6 @@ def test_the_recorded_run_has_a_status_and_real_times(tuned: RunDir) -> None:
         assert record.ended - record.started >= trained - 2  # Tune's stamps are whole seconds
 
 
-@pytest.mark.slow
 def test_the_documented_example_runs_asha_over_our_space(tmp_path: Path) -> None:
     (example,) = re.findall(
         r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE
