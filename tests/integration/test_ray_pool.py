@@ -185,6 +185,7 @@ def test_silence_while_nobody_listens_does_not_count(impatient: RayRunner, tmp_p
     assert finish(impatient)[-1] == Ended("trial", 1)
 
 
+@pytest.mark.slow  # its seconds stretch on a busy machine
 def test_a_trial_that_does_not_stop_in_time_is_lost(impatient: RayRunner, tmp_path: Path) -> None:
     impatient.start(scripted_job(tmp_path, script=Script(epochs=1, end="deaf")))
     assert isinstance(impatient.wait(30)[0], Reported)
