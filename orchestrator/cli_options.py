@@ -41,7 +41,7 @@ COMMON = (
     Option("runner", "ray|inline", "Where trials run: Ray's workers, or this process."),
     Option("ray_address", "ADDRESS", "Join this Ray cluster. [default: Ray on this machine]"),
     Option("tracking_uri", "URI", "MLflow's store. [default: a database beside the run]"),
-    Option("policy", "FILE|PRESET", "Augment by this policy; `orchestrator policy list`."),
+    Option("policy", "FILE|PRESET", "Augment by this preset, such as trivialaugment, or file."),
     Option("classes", "N", "Classes to plan for. [default: the data set's]"),
     Option("download", "", "Fetch a known data set that is not there."),
     Option("skip_unreadable", "", "Leave out, and count, files that are no image."),

@@ -26,6 +26,9 @@ from orchestrator.stages.base import Stage
 from orchestrator.trial import TrialSpec
 
 POLL_SECONDS = 0.5
+SYNC_SECONDS = 0.5
+"""How long a report may be in the journal alone, and not on the disk. A crash of the whole machine
+in that time loses it; the trial's checkpoint is there to say it again."""
 STOP_SECONDS = 4.0
 """How long an interrupted run waits for its trials; a batch is shorter."""
 
@@ -119,7 +122,8 @@ class Controller:
     def _start(self) -> None:
         """Start as many ready trials as there are free workers.
 
-        The one wait for the disk of a turn: it costs more than all else that a short trial does.
+        This is where a turn waits for the disk, which costs more than all else that the controller
+        does for a short trial: always before something starts, else when the last wait is old.
         """
         jobs: list[Job] = []
         while self._ready and len(jobs) < self._runner.free:
@@ -131,7 +135,7 @@ class Controller:
             {"event": "started", "key": job.spec.key, "attempt": job.attempt, "until": job.until}
             for job in jobs
         )
-        self._journal.sync()
+        self._journal.sync(patience=0.0 if jobs else SYNC_SECONDS)
         for job in jobs:
             self._running[job.spec.key] = job
             self._runner.start(job)

@@ -43,6 +43,7 @@ class Journal:
     def __init__(self, file: FileIO) -> None:
         self._file = file
         self._end = self._synced = file.seek(0, os.SEEK_END)
+        self._synced_at = time.monotonic()
 
     def append(self, events: Sequence[Mapping[str, Any]]) -> list[tuple[Event, bytes]]:
         """Append the events, all or none, and return them as written; waits for the disk.
@@ -74,17 +75,19 @@ class Journal:
         self._end += len(content)
         return list(zip(written, lines, strict=True))
 
-    def sync(self) -> None:
-        """Wait until all that was written is on the disk; at once if it is.
+    def sync(self, *, patience: float = 0.0) -> None:
+        """Wait until all that was written is on the disk.
+
+        Returns at once if it is, or if the last wait was less than `patience` seconds ago.
 
         Raises:
             NotReady: the disk fails; the file ends as it did at the last `sync`.
         """
-        if self._synced == self._end:
+        if self._synced == self._end or time.monotonic() - self._synced_at < patience:
             return
         with self._cut_on_failure(self._synced):
             os.fsync(self._file.fileno())
-        self._synced = self._end
+        self._synced, self._synced_at = self._end, time.monotonic()
 
     @contextmanager
     def _cut_on_failure(self, end: int) -> Iterator[None]:

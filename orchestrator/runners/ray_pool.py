@@ -162,8 +162,10 @@ class RayRunner:
         while True:
             self._recount()
             messages = self._listen(min(deadline - time.monotonic(), ROUND_SECONDS))
-            if messages or self.free > free or self.free == len(self._places):
-                return messages
+            if messages:
+                return messages + self._listen(0.0)  # one turn of the controller for both
+            if self.free > free or self.free == len(self._places):
+                return ()
             if time.monotonic() >= deadline:
                 return ()
 

@@ -63,6 +63,19 @@ def test_only_what_is_new_is_waited_for(journal: Journal, monkeypatch: pytest.Mo
     assert len(waits) == 1
 
 
+def test_a_recent_wait_is_enough_for_the_patient(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    journal.append([{"event": "a"}])
+    journal.write([{"event": "b"}])
+    journal.sync(patience=60.0)
+    assert len(waits) == 1
+    journal.sync()
+    assert len(waits) == 2
+
+
 def test_a_disk_that_fails_leaves_what_it_had(
     run_dir: RunDir, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

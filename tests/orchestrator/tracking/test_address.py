@@ -8,11 +8,11 @@ from orchestrator.tracking.address import artifact_root, masked, sqlite_file, tr
 
 
 def test_the_option_goes_before_the_environment_and_that_before_the_database(tmp_path):
-    run_dir = RunDir(tmp_path / "root" / "run")
+    run_dir = RunDir(tmp_path / "study" / "run")
     env = {"MLFLOW_TRACKING_URI": "http://server"}
     assert tracking_uri(run_dir, "http://mine", environment=env) == "http://mine"
     assert tracking_uri(run_dir, None, environment=env) == "http://server"
-    assert tracking_uri(run_dir, None, environment={}) == f"sqlite:///{tmp_path}/root/mlflow.db"
+    assert tracking_uri(run_dir, None, environment={}) == f"sqlite:///{tmp_path}/study/mlflow.db"
 
 
 def test_the_option_of_the_run_is_remembered_unless_it_held_a_password(tmp_path):
