@@ -25,7 +25,9 @@ class TuneRun:
 
     @property
     def seconds_per_trial(self) -> float:
-        """After the first tenth, in which workers start."""
+        """After the first tenth, in which workers start; of a few, all that they took."""
+        if len(self.ends) < 10:
+            return (self.ends[-1] - self.began) / len(self.ends)
         skipped = len(self.ends) // 10
         return (self.ends[-1] - self.ends[skipped]) / (len(self.ends) - 1 - skipped)
 

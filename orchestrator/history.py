@@ -111,6 +111,8 @@ class History:
         self.questions: dict[str, Event] = {}
         """The last `stage` event of each stage."""
         self.sessions = 0
+        self.next_number = 0
+        """Of the trial that is proposed next; not the count, where a proposal was damaged."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._trials
@@ -132,11 +134,6 @@ class History:
     def decisions(self, stage: str) -> list[Decision]:
         """The stage's decisions in the order they were taken."""
         return [decision for decision in self._decisions if decision.stage == stage]
-
-    @property
-    def next_number(self) -> int:
-        """Of the trial that is proposed next; not the count, where a proposal was damaged."""
-        return max((trial.number for trial in self._trials.values()), default=-1) + 1
 
     def apply(self, event: Event, line: bytes = b"") -> None:
         """Fold one event in. Unknown events are for other readers.
@@ -168,6 +165,7 @@ class History:
         """A trial; one whose first proposal was damaged may have been promoted before."""
         promoted = [d.epoch for d in self._decisions if key in d.promoted]
         decided = max(promoted, default=0)
+        self.next_number = max(self.next_number, event["number"] + 1)
         return Trial(key, event["number"], event["stage"], line, decided=decided)
 
     def _decide(self, event: Event) -> None:
