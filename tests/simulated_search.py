@@ -11,13 +11,13 @@ from typing import Any
 
 from orchestrator.config import SearchScalingConfig
 from orchestrator.controller import Controller
-from orchestrator.halving import plan_rungs
 from orchestrator.history import History, history_of
 from orchestrator.interrupts import Interrupts
 from orchestrator.journal import open_journal, read_events
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job
 from orchestrator.runners.inline import InlineRunner
+from orchestrator.selection.halving import plan_rungs
 from orchestrator.stages.scaling_plan import STAGE, Control, Evidence, ScalingPlan
 from orchestrator.stages.search_scaling import ScalingSearch
 from orchestrator.trial import Report

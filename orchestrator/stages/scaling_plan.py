@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.estimates import Cost, PlannedRun, bytes_per_param, cost_of
-from orchestrator.halving import HalvingPlan
 from orchestrator.runners.base import KeepCheckpoints
+from orchestrator.selection.halving import HalvingPlan
 from orchestrator.trial import Bundle, Scalar, TrialSpec, trial_key
 from search_spaces.compound_scaling import Baseline
 from search_spaces.screening import Candidate, Screening

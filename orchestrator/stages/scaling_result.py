@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agreement import UNKNOWN, Agreement
-from orchestrator.answers import agreement_of
 from orchestrator.errors import StageFailed
 from orchestrator.estimates import measured_rate
 from orchestrator.history import History, Status, Trial
-from orchestrator.intervals import Estimate, summarise
-from orchestrator.selection import Verdict, fastest_tie, winner_and_ties
+from orchestrator.selection.agreement import UNKNOWN, Agreement
+from orchestrator.selection.answers import agreement_of
+from orchestrator.selection.intervals import Estimate, summarise
+from orchestrator.selection.verdict import Verdict, fastest_tie, winner_and_ties
 from orchestrator.stages.scaling_plan import STAGE, ScalingPlan, name_of
 from orchestrator.trial import TrialSpec
 from search_spaces.compound_scaling import family

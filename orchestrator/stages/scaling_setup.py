@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from orchestrator.config import SearchScalingConfig
-from orchestrator.halving import HalvingPlan, default_finalists, plan_rungs
 from orchestrator.machine import local_workers
+from orchestrator.selection.halving import HalvingPlan, default_finalists, plan_rungs
 from orchestrator.stages.scaling_plan import Control, Evidence, ScalingPlan
 from orchestrator.suited import Suited
 from orchestrator.trial import Bundle

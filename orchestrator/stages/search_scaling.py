@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from orchestrator.halving import RungDecision, choose_finalists, decide, waiting_for
 from orchestrator.history import Decision, History, Status
-from orchestrator.rank_order import order_movement
+from orchestrator.selection.halving import RungDecision, choose_finalists, decide, waiting_for
+from orchestrator.selection.rank_order import order_movement
 from orchestrator.stages import scaling_result
 from orchestrator.stages.recipe_tuning import propose_recipes, tuned
 from orchestrator.stages.scaling_plan import STAGE, ScalingPlan

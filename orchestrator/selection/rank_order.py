@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from orchestrator.halving import HalvingPlan, Scores
+from orchestrator.selection.halving import HalvingPlan, Scores
 from trainer.config import Strict
 
 

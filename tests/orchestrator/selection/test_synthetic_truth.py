@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.agreement import UNKNOWN, measure_agreement
-from orchestrator.halving import choose_finalists, decide, plan_rungs, standing
-from orchestrator.intervals import Estimate, summarise
-from orchestrator.selection import Verdict, winner_and_ties
+from orchestrator.selection.agreement import UNKNOWN, measure_agreement
+from orchestrator.selection.halving import choose_finalists, decide, plan_rungs, standing
+from orchestrator.selection.intervals import Estimate, summarise
+from orchestrator.selection.verdict import Verdict, winner_and_ties
 from tests.simulated import Flags, SimulatedLearner, candidates
 
 HORIZON, NUM_IMAGES, SEEDS, STUDIES = 32, 1000, 5, 1000

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.halving import (
+from orchestrator.selection.halving import (
     HalvingPlan,
     RungDecision,
     choose_finalists,

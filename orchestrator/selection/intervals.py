@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from orchestrator.agreement import UNKNOWN, Agreement
+from orchestrator.selection.agreement import UNKNOWN, Agreement
 from trainer.config import Strict
 
 Runs = Mapping[int, float]

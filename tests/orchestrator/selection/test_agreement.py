@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.agreement import UNKNOWN, Agreement, measure_agreement
+from orchestrator.selection.agreement import UNKNOWN, Agreement, measure_agreement
 
 
 def runs(shared, *, noise, seeds=5, seed=0):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.agreement import UNKNOWN, Agreement, measure_agreement
 from orchestrator.history import Trial
+from orchestrator.selection.agreement import UNKNOWN, Agreement, measure_agreement
 
 
 def agreement_of(runs: Mapping[str, Sequence[Trial]]) -> Agreement:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.agreement import Agreement
-from orchestrator.intervals import METHOD, ONE_SEED, paired_noise, pooled_noise, summarise
+from orchestrator.selection.agreement import Agreement
+from orchestrator.selection.intervals import METHOD, ONE_SEED, paired_noise, pooled_noise, summarise
 
 accuracies = st.floats(0, 1)
 some_runs = st.lists(st.lists(accuracies, min_size=1, max_size=5), min_size=1, max_size=4)

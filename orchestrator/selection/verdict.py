@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from scipy import special
 
-from orchestrator.agreement import UNKNOWN, Agreement
-from orchestrator.intervals import (
+from orchestrator.selection.agreement import UNKNOWN, Agreement
+from orchestrator.selection.intervals import (
     CONFIDENCE,
     ONE_SEED,
     CombinedError,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.agreement import Agreement
-from orchestrator.intervals import ONE_SEED
-from orchestrator.selection import (
+from orchestrator.selection.agreement import Agreement
+from orchestrator.selection.intervals import ONE_SEED
+from orchestrator.selection.verdict import (
     fastest_tie,
     holm,
     paired_difference,

@@ -1,7 +1,7 @@
 import pytest
 
-from orchestrator.halving import HalvingPlan
-from orchestrator.rank_order import order_movement
+from orchestrator.selection.halving import HalvingPlan
+from orchestrator.selection.rank_order import order_movement
 
 PLAN = HalvingPlan(horizon=8, num_trials=6, num_finalists=2, rungs=(2, 4), keep=(4, 3))
 
