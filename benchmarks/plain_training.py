@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import seconds
-from trainer.config import TrainConfig
+from trainer.config import EfficientNetConfig, TrainConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,6 +89,7 @@ def plain_network(config: TrainConfig) -> nn.Module:
     from torchvision.models import efficientnet_b0
 
     model = config.model
+    assert isinstance(model, EfficientNetConfig)
     network: nn.Module = efficientnet_b0(
         num_classes=model.num_classes,
         dropout=model.dropout,

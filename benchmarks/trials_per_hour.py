@@ -15,7 +15,7 @@ from benchmarks.first_loss import first_loss_ours, first_loss_plain
 from benchmarks.harness import Row, in_fresh_process, in_turn, scratch
 from benchmarks.plain_training import Work, seconds_per_plain_trial
 from orchestrator.history import Decision, History
-from orchestrator.objectives import OBJECTIVES
+from orchestrator.objectives.table import OBJECTIVES
 from orchestrator.trial import TrialSpec
 from trainer.config import DataConfig, OptimConfig, TrainConfig
 from trainer.models.baselines import baseline

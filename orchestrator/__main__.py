@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from orchestrator.cli import cli
+from orchestrator.cli.commands import cli
 from orchestrator.errors import OrchestratorError
 from orchestrator.interrupts import Terminated, terminable
 from trainer.errors import ConfigError, DatasetError, DiskFull, TrainerError, is_disk_full

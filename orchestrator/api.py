@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config import SearchAugmentConfig, SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
 
@@ -59,6 +59,29 @@ def search_scaling(
     return StageResult(run_dir=run_dir.root, document=document)
 
 
+def search_augment(
+    config: SearchAugmentConfig | None = None,
+    *,
+    dry_run: bool = False,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> StageResult:
+    """Search an augmentation policy: `search_augment(dataset="photos", method="pba")`.
+
+    Options and errors are those of `search_scaling`.
+    """
+    from orchestrator.loading import load
+    from orchestrator.stages.augment_run import dry, run
+
+    watcher = watcher or Silent()
+    asked = load(SearchAugmentConfig, options=options) if config is None else config
+    if dry_run:
+        return StageResult(run_dir=None, document=dry(asked, watcher=watcher))
+    run_dir = RunDir(Path(asked.placed("search-augment")).absolute())
+    document = run(asked, run_dir=run_dir, watcher=watcher)
+    return StageResult(run_dir=run_dir.root, document=document)
+
+
 def status(run_dir: str | Path) -> dict[str, Any]:
     """Where a run stands: per stage the trials by status and the best of them.
 
@@ -102,6 +125,43 @@ def ui(run_dir: str | Path | None = None, *, port: int = 5000) -> int:
 
     # A database belongs to the folder of the runs: any name below it finds the same.
     return serve(existing_run(run_dir) if run_dir else RunDir(Path("runs/any")), port=port)
+
+
+def policy_list() -> list[dict[str, Any]]:
+    """The published policies: name, kind, how many sub-policies or operations, source."""
+    from orchestrator.policies.catalogue import presets
+
+    return presets()
+
+
+def policy_show(
+    name: str,
+    *,
+    side: int = 224,
+    picture: str | Path | None = None,
+    dataset: str | None = None,
+    images: int | None = None,
+    download: bool = False,
+) -> dict[str, Any]:
+    """A preset or a policy file as plain values; with `picture`, drawn on some training images.
+
+    Raises: UsageError, ConfigError, DatasetError.
+    """
+    from orchestrator.policies.catalogue import show_policy
+
+    return show_policy(
+        name, side=side, picture=picture, dataset=dataset, images=images, download=download
+    )
+
+
+def policy_convert(name: str, *, to: str, output: str | Path, side: int = 224) -> Path:
+    """Write a preset or a policy file for torchvision or timm, or as JSON, and say where.
+
+    Raises: UsageError, ConfigError, naming what the target cannot express.
+    """
+    from orchestrator.policies.conversion import convert_policy
+
+    return convert_policy(name, to=to, output=output, side=side)
 
 
 def doctor(**options: str) -> Diagnosis:

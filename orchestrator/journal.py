@@ -56,7 +56,7 @@ class Journal:
         return written
 
     def write(self, events: Sequence[Mapping[str, Any]]) -> list[tuple[Event, bytes]]:
-        """Append the events without waiting for the disk: act on nothing before `sync`.
+        """Append the events without waiting for the disk.
 
         They survive the death of this process from here on, and that of the machine from there.
         An event that brings its own time `t`, of something that happened elsewhere, keeps it.

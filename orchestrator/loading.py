@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.config import CommonConfig
 from orchestrator.errors import UsageError
+from orchestrator.objectives.policy_trials import FoldConfig, GenerationConfig, ScoreConfig
 from orchestrator.settings import (
     Layer,
     brief,
@@ -25,16 +26,28 @@ from orchestrator.settings import (
     read_settings,
 )
 from orchestrator.trial import Bundle, TrialSpec
-from trainer.config import Strict, TrainConfig
+from trainer.config import ModelConfig, Strict, TrainConfig
 from trainer.errors import ConfigError, unknown_value
-from trainer.models.baselines import baseline
+from trainer.models.children import child
 
 T = TypeVar("T", bound=Strict)
 C = TypeVar("C", bound=CommonConfig)
 
-CONFIG_TYPES: dict[str, type[Strict]] = {"train": TrainConfig}
+CONFIG_TYPES: dict[str, type[Strict]] = {
+    "train": TrainConfig,
+    "train-fold": FoldConfig,
+    "train-generation": GenerationConfig,
+    "score-policy": ScoreConfig,
+}
 """Objective -> the type of its configuration."""
 
+_EXAMPLES: dict[str, ModelConfig] = {
+    "efficientnet": child("efficientnet-b0", num_classes=2, resolution=224),
+    "wide-resnet": child("wrn-40-2", num_classes=2, resolution=32),
+}
+"""Family -> a network of it, on which settings are tried before the real one is known."""
+
+_TAG = "family"
 _EXPECTED: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -68,7 +81,7 @@ def load(
         return named_by(layers, path)
 
     config = _decode(config_type, merged(layers), named)
-    _check_overlay(config.train, named)
+    _check_overlay(config.train, config.families, named)
     return config
 
 
@@ -128,12 +141,14 @@ def _adapter(config_type: Any) -> TypeAdapter[Any]:
     return TypeAdapter(config_type)  # building one takes 0.1 s for a `TrainConfig`
 
 
-def _check_overlay(changes: Mapping[str, Any], named: Callable[[str], str]) -> None:
+def _check_overlay(
+    changes: Mapping[str, Any], families: Iterable[str], named: Callable[[str], str]
+) -> None:
     """Find misspelt and mistyped keys now, before the data set says what they change.
 
     Values that do not go together are left to the real configuration.
     """
-    example = TrainConfig(model=baseline("efficientnet-b0", num_classes=2))
+    example = TrainConfig(model=_meant(changes.get("model"), families))
     document = overlaid(example.to_json(), changes)
     try:
         _adapter(TrainConfig).validate_python(document)
@@ -142,6 +157,13 @@ def _check_overlay(changes: Mapping[str, Any], named: Callable[[str], str]) -> N
         raise UsageError(complaint) from error
     except ConfigError:
         return
+
+
+def _meant(model: Any, families: Iterable[str]) -> ModelConfig:
+    """An example of the family that has most of the model's keys, the first of equals."""
+    keys = set(model) if isinstance(model, Mapping) else set()
+    examples = (_EXAMPLES[family] for family in families)
+    return max(examples, key=lambda example: len(keys & example.to_json().keys()))
 
 
 def _below(prefix: str) -> Callable[[str], str]:
@@ -164,20 +186,23 @@ def _complaint(
 ) -> str:
     """The first of pydantic's complaints, in our words."""
     first = error.errors(include_url=False)[0]
-    location, given = first["loc"], first["input"]
-    if first["type"] == "missing" and get_origin(_type_at(config_type, location[:-1])) is tuple:
-        location = location[:-1]  # too short a list is the list's fault
-    path = named(".".join(str(step) for step in location)) or "the settings"
-    match first["type"]:
+    kind, given = first["type"], first["input"]
+    steps, types = _along(config_type, first["loc"])
+    if kind == "missing" and get_origin(types[-2]) is tuple:
+        kind, steps, types = "too_short", steps[:-1], types[:-1]  # it is the list's fault
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        steps = (*steps, _TAG)
+    path = named(".".join(map(str, steps))) or "the settings"
+    match kind:
         case "unexpected_keyword_argument":
-            return _unknown_key(path, str(location[-1]), _type_at(config_type, location[:-1]))
-        case "missing" if location == first["loc"]:
+            return _unknown_key(path, str(steps[-1]), types[-2])
+        case "missing" | "union_tag_not_found":
             return f"{path}: missing"
+        case "union_tag_invalid":
+            return str(unknown_value(path, given[_TAG], _tagged(types[-1])))
         case "literal_error":
-            choices = get_args(_type_at(config_type, location))
-            return str(unknown_value(path, given, map(str, choices)))
-    expected = _expected(_type_at(config_type, location))
-    return f"{path}: expected {expected}, got {brief(given)}"
+            return str(unknown_value(path, given, map(str, get_args(types[-1]))))
+    return f"{path}: expected {_expected(types[-1])}, got {brief(given)}"
 
 
 def _unknown_key(path: str, key: str, owner: Any) -> str:
@@ -187,19 +212,42 @@ def _unknown_key(path: str, key: str, owner: Any) -> str:
     return f"{path}: unknown key; choose from {', '.join(names)}.{hint}"
 
 
-def _type_at(start: Any, location: Iterable[int | str]) -> Any:
-    """The type of the field at a location, None taken off."""
-    here = _without_none(start)
+def _along(start: Any, location: Iterable[int | str]) -> tuple[tuple[int | str, ...], list[Any]]:
+    """A location as people write it, and the types from the start to its end, None taken off.
+
+    pydantic puts the family of a model between `model` and its keys.
+    """
+    steps: list[int | str] = []
+    types = [_without_none(start)]
     for step in location:
-        arguments = get_args(here)
-        if is_dataclass(here):
-            here = get_type_hints(here).get(str(step), Any)
-        elif get_origin(here) is tuple:
-            here = arguments[0] if arguments[-1] is ... else arguments[int(step)]
-        else:  # a mapping
-            here = arguments[-1] if arguments else Any
-        here = _without_none(here)
-    return here
+        family = _tagged(types[-1]).get(str(step))
+        if family is not None:
+            types[-1] = family
+            continue
+        steps.append(step)
+        types.append(_without_none(_type_below(types[-1], step)))
+    return tuple(steps), types
+
+
+def _type_below(here: Any, step: int | str) -> Any:
+    arguments = get_args(here)
+    if is_dataclass(here):
+        return get_type_hints(here).get(str(step), Any)
+    if get_origin(here) is tuple:
+        return arguments[0] if arguments[-1] is ... else arguments[int(step)]
+    return arguments[-1] if arguments else Any  # a mapping
+
+
+def _tagged(hint: Any) -> dict[str, Any]:
+    """The members of a union that `family` tells apart, by its values."""
+    union = get_origin(hint) in (Union, UnionType)
+    members = [member for member in get_args(hint) if union and is_dataclass(member)]
+    return {
+        str(field.default): member
+        for member in members
+        for field in fields(member)
+        if field.name == _TAG
+    }
 
 
 def _without_none(hint: Any) -> Any:

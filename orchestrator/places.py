@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.config import CommonConfig
 from orchestrator.interrupts import Interrupts
-from orchestrator.objectives import OBJECTIVES
+from orchestrator.objectives.table import OBJECTIVES
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Objectives, Runner
 from orchestrator.session import RunnerFactory

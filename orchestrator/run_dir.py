@@ -65,6 +65,10 @@ class RunDir:
         """The stage's result: the document that `--json` prints."""
         return self.stage(stage) / "result.json"
 
+    def policy(self, stage: str) -> Path:
+        """The augmentation policy that the stage found."""
+        return self.stage(stage) / "policy.json"
+
     def trial(self, stage: str, key: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""
         return self.stage(stage) / "trials" / key

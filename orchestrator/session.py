@@ -115,8 +115,11 @@ def run_stage(
     workspace: Workspace,
     runner: RunnerFactory,
     watcher: Watcher,
+    keep: Callable[[dict[str, Any]], None] = lambda document: None,
 ) -> dict[str, Any]:
     """Bring a stage to its end and write its result. Nothing is started for a stage that is done.
+
+    `keep` is given the result before it is concluded, to write beside it what belongs to it.
 
     Raises: StageFailed, NotReady, Interrupted.
     """
@@ -141,6 +144,7 @@ def run_stage(
                 place.close()
         document = stage.reduce(session.history)
         write_json(session.run_dir.result(stage.name), document)
+        keep(document)
         session.journal.append([{"event": "concluded", "stage": stage.name}])
         _report(session.run_dir, watcher.say)
         late = mirror.finish()

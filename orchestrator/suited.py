@@ -10,6 +10,7 @@ from trainer.config import DataConfig, OptimConfig, ScheduleConfig, Strict, Trai
 from trainer.data.decoded import DecodedSet
 from trainer.data.defaults import SMALL_SIDE, default_augment
 from trainer.data.sources import DIGITS
+from trainer.models.children import child as named_child
 from trainer.models.rounding import Number
 from trainer.precision import execution_for
 
@@ -64,6 +65,56 @@ def suited(
     return Suited(baseline=start, recipe=recipe, seeds=3)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuitedChild(Strict):
+    """Defaults for the network that judges augmentation policies."""
+
+    recipe: TrainConfig
+    train_images: int
+    """The most that a child learns from."""
+    seeds: int
+    """Runs behind the mean of an arm of the verdict."""
+
+
+def suited_child(
+    dataset: str,
+    decoded: DecodedSet,
+    *,
+    device: str,
+    num_classes: int | None = None,
+    child: str | None = None,
+    resolution: int | None = None,
+) -> SuitedChild:
+    """Defaults for a policy search: the paper's child on a GPU, a small one on a CPU.
+
+    The proxies are AutoAugment's (Cubuk 2019, arXiv:1805.09501, §4): WRN-40-2, 4,000 images, 120
+    epochs, small images. On a CPU the network has a hundredth of the multiply-adds and sees 24 px,
+    so that 60 children of 540 images, as many random ones and the verdict take minutes.
+    """
+    fits = suited(dataset, decoded, device=device, num_classes=num_classes)
+    small = decoded.typical_short_side < SMALL_SIDE
+    on_gpu = device == "cuda"
+    sides = (32, 64) if on_gpu else (24, 32)
+    model = named_child(
+        child or (CHILD if on_gpu else CPU_CHILD),
+        num_classes=num_classes or decoded.num_classes,
+        resolution=resolution or sides[not small],
+    )
+    recipe = fits.recipe.with_(
+        model=model,
+        optim=OptimConfig(lr=0.2, weight_decay=5e-4),
+        schedule=ScheduleConfig(kind="cosine", warmup_epochs=1),
+        execution=execution_for(model.family, device),
+        epochs=120 if on_gpu else 12,
+        batch_size=128 if on_gpu else 32,
+        label_smoothing=0.0,
+        ema_decay=0.0,
+    )
+    return SuitedChild(recipe=recipe, train_images=4000 if on_gpu else 1000, seeds=5)
+
+
+CHILD = "wrn-40-2"
+CPU_CHILD = "wrn-10-0.5"
 _SMALL_WIDTH = Fraction(1, 2)
 _WIDTHS = {DIGITS: Fraction(3, 16)}
 """Of the small baseline; the digits' is chosen so that the demonstration fits its minutes."""

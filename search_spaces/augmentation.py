@@ -114,6 +114,18 @@ class ContinuousSpace:
         """Operations in a policy; each has three coordinates."""
         return OPS_PER_SUB_POLICY * self.num_sub_policies
 
+    def sample(self, rng: Random) -> Point:
+        """A point at random, evenly over the space."""
+        return tuple(
+            coordinate
+            for _ in range(self.num_operations)
+            for coordinate in (
+                float(rng.randrange(len(UNPAIRED_OPS))),
+                rng.random(),
+                rng.random(),
+            )
+        )
+
     def check(self, point: Sequence[float]) -> None:
         """Raise `ConfigError` unless this is a point of the space."""
         _require_length(point, 3 * self.num_operations, what="coordinate")

@@ -15,7 +15,7 @@ from search_spaces.augmentation import (
     tenths_of,
 )
 from trainer.augment.levels import policy_to_levels
-from trainer.augment.policy import Operation, Policy, SubPolicy
+from trainer.augment.policy import Operation, Policy, PopulationPolicy, SubPolicy
 from trainer.config import require
 
 POPULATION_OPS: Final = UNPAIRED_OPS * 2
@@ -41,6 +41,17 @@ def population_operations(parameters: Sequence[int]) -> tuple[Operation, ...]:
         operation_at(op, tenths=tenths, level=level)
         for op, (tenths, level) in zip(POPULATION_OPS, pairs, strict=True)
     )
+
+
+def population_policy(parameters: Sequence[int], *, name: str) -> PopulationPolicy:
+    """The policy that the integers make; operations that never come up are left out.
+
+    Raises:
+        ConfigError: as `population_operations`.
+    """
+    used = tuple(op for op in population_operations(parameters) if op.probability > 0)
+    nothing = (Operation(name="identity", probability=0),)
+    return PopulationPolicy(name=name, operations=used or nothing)
 
 
 def population_parameters(operations: Sequence[Operation]) -> Decisions:

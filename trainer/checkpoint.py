@@ -15,6 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from trainer.augment.files import policy_from_dict, policy_to_dict
+from trainer.augment.policy import PolicySchedule, policy_at
 from trainer.config import RECIPE_VERSION, EpochReport, TrainConfig
 from trainer.errors import CheckpointError, DiskFull, TrainerError, is_disk_full
 
@@ -38,6 +40,11 @@ class Checkpointing:
     damaged: Literal["refuse", "set-aside"] = "refuse"
     """What becomes of a `last.pt` that this run cannot go on from. `set-aside` renames it and
     begins anew: the outcome is the same, only the time is lost."""
+
+    parent: Path | None = None
+    """The `last.pt` of another run, from which one that has none of its own goes on. The two may
+    differ in how later epochs are augmented. Only time is saved: without the file, or with one that
+    is no such parent, the run begins at its first epoch and comes to the same end."""
 
     @property
     def last(self) -> Path:
@@ -119,14 +126,45 @@ def load_run(path: Path, *, config: TrainConfig) -> RunCheckpoint:
 
     Raises: CheckpointError when the file is not that, or names another configuration or recipe.
     """
+    found, saved = _read_run(path)
+    _require_same(path, found, config.to_json())
+    return saved
+
+
+def load_parent(path: Path, *, config: TrainConfig) -> RunCheckpoint:
+    """Read a state that this configuration comes to as well: up to it, the two are the same.
+
+    Raises: CheckpointError when the file is not that.
+    """
+    found, saved = _read_run(path)
+    done = len(saved.history)
+    if done >= config.epochs:
+        raise CheckpointError(f"{path}: trained to its end, nothing can go on from it")
+    _require_same(path, _up_to(found, done), _up_to(config.to_json(), done))
+    return saved
+
+
+def _read_run(path: Path) -> tuple[dict[str, Any], RunCheckpoint]:
+    """The configuration and the state in a file."""
     content = _read(path, "run", needs={"state", "history"})
     if content["recipe"] != RECIPE_VERSION:
         raise CheckpointError(
             f"{path}: trained by recipe {content['recipe']}, this is recipe {RECIPE_VERSION}"
         )
-    _require_same(path, json.loads(content["config"]), config.to_json())
     history = tuple(_report(report) for report in json.loads(content["history"]))
-    return RunCheckpoint(state=content["state"], history=history)
+    return json.loads(content["config"]), RunCheckpoint(state=content["state"], history=history)
+
+
+def _up_to(config: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A configuration with the augmentation of its first epochs in place of the whole schedule."""
+    policy = config["augment"]["policy"]
+    if policy is None:
+        return config
+    augmentation = policy_from_dict(policy)
+    if isinstance(augmentation, PolicySchedule):
+        augmentation = augmentation.stretched(config["epochs"])
+    seen = [policy_to_dict(policy_at(augmentation, epoch + 1)) for epoch in range(epochs)]
+    return {**config, "augment": {**config["augment"], "policy": seen}}
 
 
 def remove_leftovers(checkpointing: Checkpointing) -> None:

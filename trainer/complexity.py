@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from trainer.config import EfficientNetConfig, ModelConfig, Strict
+from trainer.config import EfficientNetConfig, ModelConfig, Strict, WideResNetConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,11 @@ class DepthCosts(Strict):
 
 def count(config: ModelConfig) -> Complexity:
     """The complexity of the network that `config` describes, at its own resolution."""
-    return depth_costs(config).at([stage.repeats for stage in config.stages])
+    match config:
+        case EfficientNetConfig():
+            return depth_costs(config).at([stage.repeats for stage in config.stages])
+        case WideResNetConfig():
+            return _wide_resnet(config)
 
 
 def depth_costs(config: EfficientNetConfig) -> DepthCosts:
@@ -85,6 +89,25 @@ def depth_costs(config: EfficientNetConfig) -> DepthCosts:
     shallow += _conv(channels, config.head_channels, side=side)
     shallow += _linear(config.head_channels, config.num_classes)
     return DepthCosts(shallow=shallow, blocks=tuple(blocks))
+
+
+def _wide_resnet(config: WideResNetConfig) -> Complexity:
+    side, channels = config.resolution, config.stem_channels
+    total = _conv(3, channels, kernel=3, side=side, normed=False)
+    for outputs, stride in zip(config.channels, config.strides, strict=True):
+        total += _pre_activation_block(stride, channels, outputs, side)
+        side, channels = _strided(side, 3, stride), outputs
+        total += _pre_activation_block(1, channels, channels, side) * (config.blocks - 1)
+    return total + _norm(channels) + _linear(channels, config.num_classes)
+
+
+def _pre_activation_block(stride: int, inputs: int, outputs: int, side: int) -> Complexity:
+    strided = _strided(side, 3, stride)
+    first = _norm(inputs) + _conv(inputs, outputs, kernel=3, side=strided, normed=False)
+    second = _norm(outputs) + _conv(outputs, outputs, kernel=3, side=strided, normed=False)
+    if stride == 1 and inputs == outputs:
+        return first + second
+    return first + second + _conv(inputs, outputs, side=strided, normed=False)
 
 
 @lru_cache(maxsize=1 << 16)  # the networks of a grid share most of their blocks
@@ -109,11 +132,18 @@ def _block(
     return _conv(inputs, inner, kernel=kernel, side=strided) + project
 
 
-def _conv(inputs: int, outputs: int, *, side: int, kernel: int = 1, groups: int = 1) -> Complexity:
-    """A convolution whose output map has this side, without bias, and its batch norm."""
+def _conv(
+    inputs: int, outputs: int, *, side: int, kernel: int = 1, groups: int = 1, normed: bool = True
+) -> Complexity:
+    """A convolution whose output map has this side, without bias; the batch norm of its output."""
     weights = kernel * kernel * inputs // groups * outputs
     area = side * side
-    return Complexity(params=weights + 2 * outputs, macs=weights * area, activations=outputs * area)
+    params = weights + 2 * outputs if normed else weights
+    return Complexity(params=params, macs=weights * area, activations=outputs * area)
+
+
+def _norm(channels: int) -> Complexity:
+    return Complexity(params=2 * channels)
 
 
 def _squeeze_excite(channels: int, squeezed: int) -> Complexity:

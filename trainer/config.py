@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import asdict, dataclass, field, replace
+from math import prod
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
-from trainer.augment.policy import AnyPolicy
+from trainer.augment.policy import Augmentation, PolicySchedule
 from trainer.errors import ConfigError
 
 RECIPE_VERSION = 1
@@ -94,31 +95,87 @@ class EfficientNetConfig(Strict):
     def __post_init__(self) -> None:
         require(bool(self.stages), "model.stages: at least one stage is needed")
         require(
-            self.num_classes >= 2, f"model.num_classes must be at least 2, got {self.num_classes}"
-        )
-        require(
             self.stem_stride in (1, 2), f"model.stem_stride must be 1 or 2, got {self.stem_stride}"
         )
-        for name in ("dropout", "stochastic_depth"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"model.{name} must be in [0, 1), got {value}")
         require(
-            self.resolution >= self.total_stride,
-            f"model.resolution: {self.resolution} px is below the network's total stride "
-            f"{self.total_stride}; use at least {self.total_stride}",
+            0 <= self.stochastic_depth < 1,
+            f"model.stochastic_depth must be in [0, 1), got {self.stochastic_depth}",
         )
+        _check_model(self)
 
     @property
     def total_stride(self) -> int:
         """Product of the strides from the image to the pooled map."""
-        product = self.stem_stride
-        for stage in self.stages:
-            product *= stage.stride
-        return product
+        return self.stem_stride * prod(stage.stride for stage in self.stages)
 
 
-ModelConfig = EfficientNetConfig
-"""What can be built; further families join as a union told apart by `family`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WideResNetConfig(Strict):
+    """A wide residual network as it is built (Zagoruyko & Komodakis 2016, arXiv:1605.07146).
+
+    Holds channels, never the widening factor k, for the reason that EfficientNets hold no β.
+    """
+
+    strides: ClassVar[tuple[int, int, int]] = (1, 2, 2)
+    """Of the first block of each group."""
+
+    family: Literal["wide-resnet"] = "wide-resnet"
+    depth: int
+    """6n + 4 for n blocks in each of the three groups: the two convolutions of every block, the
+    stem and the three shortcuts, as the paper counts them."""
+    channels: tuple[int, int, int]
+    """Output channels of each group; 16k, 32k and 64k in the paper (table 1)."""
+    stem_channels: int = 16
+    num_classes: int
+    resolution: int
+    """Side of the square training and test image, in pixels; 32 in the paper."""
+    dropout: float = 0.0
+    """Probability between the two convolutions of a block (§2.4), none before the classifier."""
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+    """PyTorch's convention: the weight of the new batch."""
+
+    def __post_init__(self) -> None:
+        require(self.depth >= 10 and self.depth % 6 == 4, _no_such_depth(self.depth))
+        require(min(self.channels) >= 1, f"model.channels must be positive, got {self.channels}")
+        require(
+            self.stem_channels >= 1,
+            f"model.stem_channels must be at least 1, got {self.stem_channels}",
+        )
+        _check_model(self)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of each group."""
+        return (self.depth - 4) // 6
+
+    @property
+    def total_stride(self) -> int:
+        """Product of the strides from the image to the pooled map."""
+        return prod(self.strides)
+
+
+def _no_such_depth(depth: int) -> str:
+    below = depth - (depth - 4) % 6
+    nearest = "10" if below < 10 else f"{below} or {below + 6}"
+    return f"model.depth must be 6n + 4 for n blocks in each group, got {depth}; try {nearest}"
+
+
+ModelConfig: TypeAlias = EfficientNetConfig | WideResNetConfig
+"""What can be built; told apart by `family`."""
+
+
+def _check_model(model: ModelConfig) -> None:
+    """Refuse what no family can be built with."""
+    require(
+        model.num_classes >= 2, f"model.num_classes must be at least 2, got {model.num_classes}"
+    )
+    require(0 <= model.dropout < 1, f"model.dropout must be in [0, 1), got {model.dropout}")
+    require(
+        model.resolution >= model.total_stride,
+        f"model.resolution: {model.resolution} px is below the network's total stride "
+        f"{model.total_stride}; use at least {model.total_stride}",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +217,21 @@ class AugmentConfig(Strict):
     """Range of its aspect ratio, drawn log-uniformly."""
     flip: bool = True
     """Mirror left to right with probability one half; wrong for digits and letters."""
-    policy: AnyPolicy | None = None
-    """What is done to the cropped image before it is normalised."""
+    policy: Augmentation | None = None
+    """What is done to the cropped image before it is normalised; a schedule is stretched to the
+    epochs of the run."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
         require(0 < low <= high <= 1, f"augment.scale must be within (0, 1], got {self.scale}")
         low, high = self.ratio
         require(0 < low <= high, f"augment.ratio must be positive and ordered, got {self.ratio}")
+
+    def over(self, epochs: int) -> AugmentConfig:
+        """The same for a run of so many epochs, to which a schedule is stretched."""
+        if not isinstance(self.policy, PolicySchedule):
+            return self
+        return self.with_(policy=self.policy.stretched(epochs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +299,7 @@ class ExecutionConfig(Strict):
 class TrainConfig(Strict):
     """One training run, complete: the same configuration on the same data gives the same model."""
 
-    model: ModelConfig
+    model: ModelConfig = field(metadata={"discriminator": "family"})  # read by the loader
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()

@@ -110,6 +110,7 @@ class _Run:
         should_stop: Callable[[], bool],
     ) -> None:
         self._config = config
+        self._augment = config.augment.over(config.epochs)
         self._train_split = splits.train
         on_selection = config.data.evaluate_on == "selection"
         self._held_out = splits.selection if on_selection else splits.reporting
@@ -175,7 +176,7 @@ class _Run:
         started = self._pulse.now()
         batches = training_batches(
             self._train_split,
-            augment=config.augment,
+            augment=self._augment,
             resolution=config.model.resolution,
             batch_size=config.batch_size,
             epoch=epoch,

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import torch
 
+from trainer.complexity import count
 from trainer.config import TrainConfig
 from trainer.data.batches import Batch
 from trainer.precision import memory_format
@@ -15,6 +16,9 @@ from trainer.state import TrainingState
 
 MOST_PIXELS = 8 * 224 * 224
 """In a probed batch, so that an answer comes within seconds on a CPU too."""
+MOST_MACS = 10**11
+"""In its forward pass, likewise: a pixel costs WRN-28-10 some 160 times as many as the small
+EfficientNet-B0."""
 
 
 def training_speed(
@@ -22,8 +26,8 @@ def training_speed(
 ) -> float:
     """Training images per second, the reading of data left out.
 
-    The first step is not timed: it allocates, and on a GPU chooses kernels. Large images are tried
-    in smaller batches than they would be trained in.
+    The first step is not timed: it allocates, and on a GPU chooses kernels. Large images and
+    costly networks are tried in smaller batches than they would be trained in.
     """
     device = torch.device(device)
     timed = _timed(config, device=device, seconds=seconds)
@@ -43,11 +47,17 @@ def _timed(
     yield steps * len(batch.images) / (perf_counter() - started)
 
 
+def probed_images(config: TrainConfig) -> int:
+    """Images of a probed batch; batch norm needs two."""
+    by_pixels = MOST_PIXELS // config.model.resolution**2
+    by_macs = MOST_MACS // count(config.model).macs
+    return max(2, min(config.batch_size, by_pixels, by_macs))
+
+
 def _noise(config: TrainConfig, device: torch.device) -> Batch:
-    side = config.model.resolution
-    count = max(2, min(config.batch_size, MOST_PIXELS // side**2))
-    images = torch.randn(count, 3, side, side, device=device)
+    side, images = config.model.resolution, probed_images(config)
+    noise = torch.randn(images, 3, side, side, device=device)
     return Batch(
-        images=images.to(memory_format=memory_format(config.execution)),
-        labels=torch.zeros(count, dtype=torch.int64, device=device),
+        images=noise.to(memory_format=memory_format(config.execution)),
+        labels=torch.zeros(images, dtype=torch.int64, device=device),
     )

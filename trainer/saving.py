@@ -9,7 +9,14 @@ from typing import Protocol
 
 from torch import Tensor
 
-from trainer.checkpoint import Checkpointing, load_run, remove_leftovers, save_model, save_run
+from trainer.checkpoint import (
+    Checkpointing,
+    load_parent,
+    load_run,
+    remove_leftovers,
+    save_model,
+    save_run,
+)
 from trainer.config import EpochReport, TrainConfig
 from trainer.errors import CheckpointError
 from trainer.state import TrainingState
@@ -63,10 +70,10 @@ class DirectorySaver:
         self._best: tuple[dict[str, Tensor], EpochReport] | None = None
 
     def restore(self, state: TrainingState) -> History:
-        """Go on from `last.pt`, if there is one."""
+        """Go on from `last.pt`, if there is one, else from that of the parent."""
         remove_leftovers(self._files)
         if not self._files.last.exists():
-            return ()
+            return self._inherit(state)
         try:
             saved = load_run(self._files.last, config=self._config)
         except CheckpointError as error:
@@ -74,9 +81,20 @@ class DirectorySaver:
                 raise
             self._files.last.replace(self._files.set_aside)
             log.warning("%s; renamed %s, begun anew", error, self._files.set_aside.name)
-            return ()
+            return self._inherit(state)
         if not self._is_whole(saved.history):
             state.load_state_dict(saved.state)
+        return saved.history
+
+    def _inherit(self, state: TrainingState) -> History:
+        if self._files.parent is None:
+            return ()
+        try:
+            saved = load_parent(self._files.parent, config=self._config)
+        except CheckpointError as error:
+            log.warning("%s; begun at the first epoch", error)
+            return ()
+        state.load_state_dict(saved.state)
         return saved.history
 
     def after_epoch(self, state: TrainingState, history: History, *, pausing: bool) -> None:

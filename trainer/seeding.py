@@ -37,7 +37,7 @@ def isolated(
     with closing(items):
         while True:
             try:
-                with _own_threads(threads), _repeatable_kernels(), generators.active():
+                with own_threads(threads), _repeatable_kernels(), generators.active():
                     item = next(items)
             except StopIteration:
                 return
@@ -68,7 +68,8 @@ class _Generators:
 
 
 @contextmanager
-def _own_threads(threads: int) -> Iterator[None]:
+def own_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many CPU threads, for the time of the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

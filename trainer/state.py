@@ -82,9 +82,13 @@ class TrainingState:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state that `state_dict` returned under the same configuration."""
-        self.model.load_state_dict(state["model"])
+        self.load_outcome(state)
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
+
+    def load_outcome(self, state: Mapping[str, Any]) -> None:
+        """Take over the weights of a state, or of an `outcome`."""
+        self.model.load_state_dict(state["model"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 

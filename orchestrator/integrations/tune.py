@@ -26,7 +26,7 @@ from orchestrator.history import History
 from orchestrator.integrations.tune_points import NETWORK, SEED, Point, spec_at
 from orchestrator.integrations.tune_records import Outcome, Reported, events_of, horizon
 from orchestrator.loading import load
-from orchestrator.objectives import OBJECTIVES
+from orchestrator.objectives.table import OBJECTIVES
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Job, Objectives, Workspace

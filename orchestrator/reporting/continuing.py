@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from orchestrator.cli_options import COMMON, SEARCH_SCALING
-from orchestrator.config import CommonConfig, SearchScalingConfig
+from orchestrator.cli.options import OPTIONS
+from orchestrator.config import CommonConfig, SearchAugmentConfig, SearchScalingConfig
 
-CONFIGS: dict[str, type[CommonConfig]] = {"search-scaling": SearchScalingConfig}
+CONFIGS: dict[str, type[CommonConfig]] = {
+    "search-scaling": SearchScalingConfig,
+    "search-augment": SearchAugmentConfig,
+}
 """Command -> the type of its configuration."""
-_FLAGS = frozenset(option.name for option in (*COMMON, *SEARCH_SCALING))
-"""What has an option of its own; all else is `--set` only."""
 _NAMED_ELSEWHERE = ("run_dir", "tracking_uri")
 """The first stands by itself; the second may hold a password, and the run remembers it."""
 
@@ -28,15 +29,16 @@ def command_line(description: Mapping[str, Any], run_dir: str, **changes: Any) -
     command, config = description["command"], {**description.get("config", {}), **changes}
     config_type = CONFIGS.get(command)
     default = config_type().to_json() if config_type else {}
+    flags = {option.name for option in OPTIONS.get(command, ())}  # all else is `--set` only
     words = ["orchestrator", command, "--run-dir", run_dir]
     for name, value in config.items():
         if name not in _NAMED_ELSEWHERE and name in default and value != default[name]:
-            words += _arguments(name, value)
+            words += _arguments(name, value, flags=flags)
     return words
 
 
-def _arguments(name: str, value: Any) -> Iterator[str]:
-    if name not in _FLAGS:
+def _arguments(name: str, value: Any, *, flags: Container[str]) -> Iterator[str]:
+    if name not in flags:
         for path, leaf in _leaves(name, value):
             yield from ("--set", f"{path}={_text(leaf)}")
     elif value is True:

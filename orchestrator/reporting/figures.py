@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Affine2D
+from numpy.typing import NDArray
 
 from orchestrator.reporting.figure_rows import (
     Budget,
@@ -41,6 +43,8 @@ BLUE, SKY, ORANGE, GREEN, DARK, PALE = (
 DPI = 150
 MARK_POINTS = 14
 """Width of a mark with a tag in it."""
+CELL_INCHES = 0.7
+"""Side of an image in a picture of a policy."""
 MOST_LABELS = 45
 """Lines of a rank chart that are all named; of more, only the finalists are."""
 
@@ -140,6 +144,63 @@ def draw_family(members: Sequence[Member], path: Path) -> None:
         axes.set_xticks(phi, [f"{value:g}" for value in phi])
         _plain(axes)
     _save(figure, path)
+
+
+def draw_policy(
+    rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]],
+    path: Path,
+    *,
+    heads: Sequence[str] = (),
+) -> None:
+    """Rows of images, uint8 (H, W, 3), equally many and of one size, each row named at its left."""
+    labels, images = [label for label, _ in rows], [row for _, row in rows]
+    mosaic = _mosaic(images)
+    num_rows, num_columns = len(images), len(images[0])
+    # The images fill the figure, and the words are added around it when it is saved: constrained
+    # layout leaves them too little room beside an image that keeps its shape.
+    figure = Figure(figsize=(CELL_INCHES * num_columns, CELL_INCHES * num_rows), dpi=DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(mosaic)
+    axes.set_yticks(_middles(mosaic.shape[0], num_rows), labels, fontsize=7)
+    axes.set_xticks(_middles(mosaic.shape[1], num_columns)[: len(heads)], heads, fontsize=7)
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _save(figure, path, around=True)
+
+
+def draw_arms(arms: Sequence[Mapping[str, Any]], found: str, path: Path) -> None:
+    """The accuracy of each arm with its 95 % interval and its runs; what was found stands out."""
+    figure, axes = _figure(7.6, 1.2 + 0.5 * len(arms))
+    for place, arm in enumerate(arms):
+        color = BLUE if arm["name"] == found else DARK
+        low, high = arm["interval"]
+        axes.plot([low, high], [place, place], color=color, lw=2, solid_capstyle="butt")
+        axes.plot(arm["values"], [place] * len(arm["values"]), "|", color=color, ms=9, mew=1)
+        axes.plot([arm["mean"]], [place], "o", color=color, ms=8)
+    axes.set_yticks(range(len(arms)), [arm["name"] for arm in arms])
+    axes.set_ylim(len(arms) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set_xlabel("top-1, reporting split: mean, 95 % interval, and every run")
+    _save(figure, path)
+
+
+def _mosaic(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """All images in one, each in a white frame: an image a cell would take matplotlib minutes."""
+    cells = np.array(rows)  # (rows, columns, H, W, 3)
+    frame = max(1, cells.shape[2] // 24)
+    around = ((0, 0), (0, 0), (frame, frame), (frame, frame), (0, 0))
+    framed = np.pad(cells, around, constant_values=255)
+    num_rows, num_columns, height, width, channels = framed.shape
+    beside = framed.transpose(0, 2, 1, 3, 4)
+    return beside.reshape(num_rows * height, num_columns * width, channels)
+
+
+def _middles(length: int, parts: int) -> list[float]:
+    """The middle of each of so many equal parts, in pixels, whose own middles are whole numbers."""
+    return [(place + 0.5) * length / parts - 0.5 for place in range(parts)]
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -294,8 +355,10 @@ def _log_axis(axes: Axes, values: Sequence[float], text: Callable[[float], str])
     axes.minorticks_off()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, *, around: bool = False) -> None:
+    """Write the figure, with `around` as large as everything that was drawn takes."""
     content = BytesIO()
+    box = "tight" if around else None
     # Without the version that drew it, the same rows give the same bytes.
-    figure.savefig(content, format="png", metadata={"Software": None})
+    figure.savefig(content, format="png", metadata={"Software": None}, bbox_inches=box)
     write_whole(path, content.getvalue())

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.errors import NotReady
 from orchestrator.history import History, Status, Trial, history_of
 from orchestrator.journal import Event, read_events
+from orchestrator.reporting.augment_report import augment_chapter
 from orchestrator.reporting.continuing import CONFIGS, command_line
 from orchestrator.reporting.formats import counted, duration, size
 from orchestrator.reporting.markdown import bullets, code, paragraph, section, table
@@ -21,7 +22,8 @@ from orchestrator.reporting.tables import Columns, Row
 from orchestrator.run_dir import RunDir, write_whole
 
 CHAPTERS: dict[str, Callable[[Row, History, RunDir], list[str]]] = {
-    "search-scaling": scaling_chapter
+    "search-scaling": scaling_chapter,
+    "search-augment": augment_chapter,
 }
 """Stage -> what its result says; a stage without one is reported by its trials alone."""
 FAILURES: Columns = {

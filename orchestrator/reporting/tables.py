@@ -23,7 +23,7 @@ Columns: TypeAlias = Mapping[str, Callable[[Row], str]]
 
 def aligned(columns: Columns, rows: Sequence[Row]) -> list[str]:
     """A header and the rows, numbers to the right and words to the left."""
-    texts = {header: [cell(row) for row in rows] for header, cell in columns.items()}
+    texts = {header: [text_of(row) for row in rows] for header, text_of in columns.items()}
     shown = {header: cells for header, cells in texts.items() if any(cells)}
     padded = [_padded(header, cells) for header, cells in shown.items()]
     return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
@@ -35,11 +35,13 @@ def _padded(header: str, cells: Sequence[str]) -> list[str]:
     return [text.rjust(width) if numbers else text.ljust(width) for text in (header, *cells)]
 
 
-def _cell(key: str, form: Callable[[Any], str] = str) -> Callable[[Row], str]:
+def cell(key: str, form: Callable[[Any], str] = str) -> Callable[[Row], str]:
+    """What a row holds under a key, in a form; nothing where that is None."""
     return lambda row: "" if row.get(key) is None else form(row[key])
 
 
-def _interval(bounds: Sequence[float]) -> str:
+def interval_text(bounds: Sequence[float]) -> str:
+    """Two limits of an accuracy, in percent."""
     low, high = bounds
     return f"{100 * low:.2f} to {percent(high)}"
 
@@ -53,16 +55,16 @@ def _whole(number: int) -> str:
 
 
 NETWORK: Columns = {
-    "α": _cell("alpha", coefficient),
-    "β": _cell("beta", coefficient),
-    "γ": _cell("gamma", coefficient),
-    "αβ²γ²": _cell("formula", lambda value: f"{value:.3f}"),
-    "cost": _cell("macs_ratio", lambda value: f"{value:.3f}x"),
-    "MACs": _cell("macs", magnitude),
-    "params": _cell("params", magnitude),
-    "px": _cell("resolution"),
-    "repeats": _cell("repeats", lambda values: "-".join(map(str, values))),
-    "points": _cell("equal_points", lambda points: str(len(points))),
+    "α": cell("alpha", coefficient),
+    "β": cell("beta", coefficient),
+    "γ": cell("gamma", coefficient),
+    "αβ²γ²": cell("formula", lambda value: f"{value:.3f}"),
+    "cost": cell("macs_ratio", lambda value: f"{value:.3f}x"),
+    "MACs": cell("macs", magnitude),
+    "params": cell("params", magnitude),
+    "px": cell("resolution"),
+    "repeats": cell("repeats", lambda values: "-".join(map(str, values))),
+    "points": cell("equal_points", lambda points: str(len(points))),
 }
 SCORES: Columns = {
     "α": NETWORK["α"],
@@ -71,30 +73,30 @@ SCORES: Columns = {
     "cost": NETWORK["cost"],
     "params": NETWORK["params"],
     "px": NETWORK["px"],
-    "epochs": _cell("epochs"),
-    "seeds": _cell("seeds", lambda seeds: str(len(seeds))),
-    "top-1": _cell("mean", percent),
-    "95 % interval": _cell("interval", _interval),
-    "status": _cell("status"),
-    "error": _cell("error"),
+    "epochs": cell("epochs"),
+    "seeds": cell("seeds", lambda seeds: str(len(seeds))),
+    "top-1": cell("mean", percent),
+    "95 % interval": cell("interval", interval_text),
+    "status": cell("status"),
+    "error": cell("error"),
 }
-CONTROLS: Columns = {"control": _cell("control"), **SCORES}
+CONTROLS: Columns = {"control": cell("control"), **SCORES}
 FAMILY: Columns = {
-    "name": _cell("name"),
-    "φ": _cell("phi", decimal),
-    "depth": _cell("depth", _rough),
-    "width": _cell("width", _rough),
-    "px": _cell("resolution"),
-    "params": _cell("params", magnitude),
-    "MACs": _cell("macs", magnitude),
+    "name": cell("name"),
+    "φ": cell("phi", decimal),
+    "depth": cell("depth", _rough),
+    "width": cell("width", _rough),
+    "px": cell("resolution"),
+    "params": cell("params", magnitude),
+    "MACs": cell("macs", magnitude),
     "cost": NETWORK["cost"],
-    "F^φ": _cell("target_ratio", lambda value: f"{value:.3f}x"),
+    "F^φ": cell("target_ratio", lambda value: f"{value:.3f}x"),
     "repeats": NETWORK["repeats"],
 }
 STATUS: Columns = {
-    "stage": _cell("stage"),
-    **{name: _cell(name) for name in ("complete", "running", "pruned", "failed", "waiting")},
-    "best": _cell("best", percent),
+    "stage": cell("stage"),
+    **{name: cell(name) for name in ("complete", "running", "pruned", "failed", "waiting")},
+    "best": cell("best", percent),
 }
 
 
@@ -113,17 +115,17 @@ def scaling_lines(document: Row) -> Iterator[str]:
     """A coefficient search: the plan, or once it has ended the result."""
     yield from _asked(document)
     if "results" not in document:
-        yield from _section("candidates", NETWORK, document["candidates"])
-        yield from _planned(document)
+        yield from titled("candidates", NETWORK, document["candidates"])
+        yield from planned_lines(document)
         return
     finalists, others = [
         [row for row in document["results"] if row.get("finalist", True) is wanted]
         for wanted in (True, False)
     ]
-    yield from _section("results, top-1 on the selection split", SCORES, finalists)
-    yield from _section("dropped on the way, by one run each", SCORES, others)
-    yield from _section("controls, at their own cost", CONTROLS, document.get("controls") or [])
-    yield from _section("the family of the winner", FAMILY, document.get("family") or [])
+    yield from titled("results, top-1 on the selection split", SCORES, finalists)
+    yield from titled("dropped on the way, by one run each", SCORES, others)
+    yield from titled("controls, at their own cost", CONTROLS, document.get("controls") or [])
+    yield from titled("the family of the winner", FAMILY, document.get("family") or [])
     yield from _verdict(document)
 
 
@@ -132,10 +134,11 @@ def status_lines(document: Row) -> Iterator[str]:
     holder = document["controller"]["holder"]
     yield f"{document['run_dir']}: {f'at work: {holder}' if holder else 'nobody is at work'}"
     rows = [{"stage": stage, **counts} for stage, counts in document["stages"].items()]
-    yield from _section("", STATUS, rows) if rows else ("no stage has begun",)
+    yield from titled("", STATUS, rows) if rows else ("no stage has begun",)
 
 
-def _section(title: str, columns: Columns, rows: Sequence[Row]) -> Iterator[str]:
+def titled(title: str, columns: Columns, rows: Sequence[Row]) -> Iterator[str]:
+    """A blank line, the title and the table; nothing where there are no rows."""
     if rows:
         yield ""
         if title:
@@ -160,7 +163,8 @@ def _asked(document: Row) -> Iterator[str]:
     )
 
 
-def _planned(document: Row) -> Iterator[str]:
+def planned_lines(document: Row) -> Iterator[str]:
+    """What a plan costs, and what speaks against it."""
     plan = document["plan"]
     yield ""
     hours = plan.get("estimated_hours")
@@ -181,7 +185,7 @@ def _planned(document: Row) -> Iterator[str]:
 def _verdict(document: Row) -> Iterator[str]:
     winner, ties = document["winner"], document["ties"]
     yield ""
-    interval = _interval(winner["interval"])
+    interval = interval_text(winner["interval"])
     yield f"winner     {_point(winner)}: {percent(winner['mean'])} ({interval})"
     yield f"ties       {'; '.join(map(_point, ties)) or 'none'}"
     verdict = document.get("verdict") or {}

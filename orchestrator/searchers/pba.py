@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby, pairwise
 from math import ceil, isfinite
 from typing import Final
 
@@ -143,49 +143,21 @@ def explore(parameters: Decisions, rng: np.random.Generator) -> Decisions:
     return tuple(varied.tolist())
 
 
-def schedule_of(
-    generations: Sequence[Sequence[NextMember]], *, winner: int, interval: int, epochs: int
+def lineage_schedule(
+    parameters: Sequence[Decisions], *, interval: int, epochs: int
 ) -> tuple[Segment, ...]:
-    """What the winner and its ancestors were augmented by, from the first epoch to the last.
-
-    Args:
-        generations: The populations that were trained, as `evolve` gives them.
-        winner: Place of the best member in the last of them.
-        interval: Epochs in a generation.
-        epochs: Epochs in all; the last generation may be shorter.
+    """The schedule of a lineage, a generation's parameters each; the last go on to the end.
 
     Raises:
-        ConfigError: the generations do not fit the epochs, or there is no such member.
+        ConfigError: there is no generation, or there are more than the epochs hold.
     """
     require(interval >= 1, f"pba: interval must be at least 1 epoch, got {interval}")
     require(
-        len(generations) == ceil(epochs / interval) > 0,
-        f"pba: {epochs} epochs in generations of {interval} do not make {len(generations)} of them",
+        0 < len(parameters) <= ceil(epochs / interval),
+        f"pba: {epochs} epochs in generations of {interval} do not hold {len(parameters)} of them",
     )
-    size = len(generations[-1])
-    require(winner in range(size), f"pba: winner must be within 0 and {size - 1}, got {winner}")
-    lineage: list[Decisions] = []
-    for generation in reversed(generations):
-        lineage.append(generation[winner].parameters)
-        winner = generation[winner].parent
-    ends = [min(interval * (number + 1), epochs) for number in range(len(generations))]
-    return _merged(_segments(ends, lineage[::-1]))
-
-
-def stretch(schedule: Sequence[Segment], epochs: int) -> tuple[Segment, ...]:
-    """The schedule over another number of epochs, in proportion.
-
-    Boundaries go to the nearest epoch, so the parts add up exactly; one that is left without an
-    epoch is dropped.
-
-    Raises:
-        ConfigError: there is no schedule, or nothing to stretch it to.
-    """
-    require(bool(schedule), "pba: an empty schedule cannot be stretched")
-    require(epochs >= 1, f"pba: epochs must be at least 1, got {epochs}")
-    ends = list(accumulate(segment.epochs for segment in schedule))
-    scaled = [(2 * end * epochs + ends[-1]) // (2 * ends[-1]) for end in ends]  # half up, exact
-    return _merged(_segments(scaled, [segment.parameters for segment in schedule]))
+    ends = [interval * (number + 1) for number in range(len(parameters) - 1)]
+    return _merged(_segments([*ends, epochs], parameters))
 
 
 def _worth(member: Member) -> tuple[bool, float]:

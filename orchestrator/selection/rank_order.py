@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from orchestrator.selection.halving import HalvingPlan, Scores
 from trainer.config import Strict
@@ -58,6 +57,8 @@ def _movement(from_epoch: int, to_epoch: int, scores: Scores) -> Movement:
 def _kendall(pairs: NDArray[np.float64]) -> float | None:
     if len(pairs) < 4:  # τ of three trials can only be ±1 or ±1/3
         return None
+    from scipy import stats  # takes a second, which no start should wait for
+
     tau = float(stats.kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
     return round(tau, 9) if math.isfinite(tau) else None  # 0.8 is 0.79…9 else
 

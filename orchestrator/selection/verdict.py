@@ -201,11 +201,12 @@ def _sentence(nearest: Difference, ties: Sequence[str], num_images: int) -> str:
     corrected = (
         ", not enough among several comparisons (Holm)" if nearest.p_value < 1 - CONFIDENCE else ""
     )
-    names, way_out = ", ".join(ties), _way_out(nearest, num_images)
-    return f"Cannot tell {nearest.first} from {names}: {gap}{corrected}; {way_out}."
+    names, more = ", ".join(ties), way_out(nearest, num_images)
+    return f"Cannot tell {nearest.first} from {names}: {gap}{corrected}; {more}."
 
 
-def _way_out(nearest: Difference, num_images: int) -> str:
+def way_out(nearest: Difference, num_images: int) -> str:
+    """What it would take to tell the two apart."""
     if nearest.method == ONE_SEED:
         return "with one seed the noise between seeds is unknown"
     needed = seeds_to_separate(nearest)

@@ -6,10 +6,11 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from orchestrator.history import History, Status
+from orchestrator.history import History
 from orchestrator.searchers.tpe import LogUniform, Point, suggest
+from orchestrator.searchers.walk import Batch, Walk
 from orchestrator.stages.scaling_plan import ScalingPlan
 from orchestrator.trial import Scalar, TrialSpec
 from trainer.config import TrainConfig
@@ -18,48 +19,38 @@ BATCH = 4
 """Trials proposed together; fixed, so that proposals do not depend on the number of workers."""
 
 
-def propose_recipes(plan: ScalingPlan, history: History) -> Sequence[TrialSpec]:
-    """The trials of the first batch that has not ended."""
-    for batch in _batches(plan, history):
-        waiting = [spec for spec in batch if not _ended(history, spec)]
-        if waiting:
-            return waiting
-    return ()
-
-
-def tuned(plan: ScalingPlan, history: History) -> TrainConfig | None:
-    """The best recipe once all have been tried, the default one among them; None before."""
-    best, best_score = plan.recipe, -1.0
-    for batch in _batches(plan, history):
-        if not all(_ended(history, spec) for spec in batch):
-            return None
-        for spec in batch:
-            score = _score(history, spec)
-            if score > best_score:
-                assert isinstance(spec.config, TrainConfig)
-                best, best_score = spec.config, score
-    return best.with_(model=plan.recipe.model)
-
-
-def _batches(plan: ScalingPlan, history: History) -> Iterator[list[TrialSpec]]:
-    """The batches in order, each from the scores of those before it, up to the first open one."""
+def recipe_walk(plan: ScalingPlan) -> Walk[Point]:
+    """The default recipe and those that TPE makes of its neighbourhood, a batch at a time."""
     space = _space(plan.recipe)
     default: Point = (plan.recipe.optim.lr, plan.recipe.optim.weight_decay)
-    observed: list[tuple[Point, float]] = []
-    for start in range(0, plan.recipe_trials, BATCH):
-        count = min(BATCH, plan.recipe_trials - start)
-        given = [default] if start == 0 else []
-        points = [
-            *given,
-            *suggest(space, tuple(observed), count=count - len(given), seed=plan.recipe.seed),
+
+    def advance(done: tuple[Batch[Point], ...]) -> Sequence[Point]:
+        tried = [
+            (point, reward or 0.0)  # a trial that failed or diverged scores nothing
+            for batch in done
+            for point, reward in zip(batch.proposals, batch.rewards, strict=True)
         ]
-        batch = [_spec(plan, point) for point in points]
-        yield batch
-        if not all(_ended(history, spec) for spec in batch):
-            return
-        observed += [
-            (point, _score(history, spec)) for point, spec in zip(points, batch, strict=True)
-        ]
+        given = () if done else (default,)
+        count = min(BATCH, plan.recipe_trials - len(tried)) - len(given)
+        if count + len(given) <= 0:
+            return ()
+        return *given, *suggest(space, tuple(tried), count=count, seed=plan.recipe.seed)
+
+    return Walk(advance, lambda point: _spec(plan, point))
+
+
+def tuned(walk: Walk[Point], history: History, *, default: TrainConfig) -> TrainConfig | None:
+    """The best recipe once all have been tried, the default one among them; None before."""
+    path = walk.follow(history)
+    if path.waiting:
+        return None
+    best, best_score = default, -1.0
+    for batch in path.done:
+        for spec, reward in zip(batch.specs, batch.rewards, strict=True):
+            if (reward or 0.0) > best_score:
+                assert isinstance(spec.config, TrainConfig)
+                best, best_score = spec.config, reward or 0.0
+    return best
 
 
 def _space(recipe: TrainConfig) -> tuple[LogUniform, ...]:
@@ -81,15 +72,3 @@ def _spec(plan: ScalingPlan, point: Point) -> TrialSpec:
         "seed": plan.recipe.seed,
     }
     return plan.trial(plan.recipe.with_(optim=optim), labels=labels)
-
-
-def _ended(history: History, spec: TrialSpec) -> bool:
-    trial = history.get(spec.key)
-    return trial is not None and trial.status.ended
-
-
-def _score(history: History, spec: TrialSpec) -> float:
-    """The final accuracy; a trial that failed or diverged scores nothing."""
-    trial = history[spec.key]
-    value = trial.metric("top1") if trial.status is Status.COMPLETE else None
-    return 0.0 if value is None else value

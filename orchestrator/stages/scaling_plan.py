@@ -93,6 +93,7 @@ class ScalingPlan:
         milestones: Sequence[int] = (),
     ) -> TrialSpec:
         """One training run of one network."""
+        assert isinstance(recipe.model, EfficientNetConfig), "compound scaling scales EfficientNets"
         config = recipe.with_(model=fitted(candidate.config, recipe.model), seed=seed)
         return self.trial(config, labels=_labels(candidate, seed), milestones=milestones)
 

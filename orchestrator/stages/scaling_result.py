@@ -42,6 +42,7 @@ def document(search: ScalingSearch, history: History) -> Row:
     """
     plan, recipe = search.plan, search.recipe(history)
     assert recipe is not None, "a search is reduced after it has ended"
+    race = search.race(recipe)
     runs = {name: search.runs(recipe, candidate) for name, candidate in plan.by_name.items()}
     means = {name: values for name, values in _values(runs, history).items() if values}
     finalists = {name: means[name] for name in search.finalists(history, recipe) if name in means}
@@ -59,7 +60,7 @@ def document(search: ScalingSearch, history: History) -> Row:
         "ties": [rows[name] for name in verdict.ties],
         "verdict": _verdict(verdict, rows, agreement),
         "controls": _controls(search, recipe, history, finalists, agreement),
-        "rungs": search.rungs(history, recipe),
+        "rungs": race.to_json(history) if race else None,
         "family": [
             {**member.to_json(), "target_ratio": winner.macs_ratio**member.phi}
             for member in family(plan.start, winner.coefficients)
@@ -104,14 +105,14 @@ def _results(
 ) -> Iterable[Row]:
     """Finalists by their fresh seeds, best first; then the others by the one run they had."""
     plan = search.plan
-    races = search.races(recipe)
+    races, race = search.races(recipe), search.race(recipe)
     estimates = summarise(finalists, num_images=plan.evidence.num_images, agreement=agreement)
     for estimate in sorted(estimates, key=lambda e: (-e.mean, e.key)):
         specs = search.runs(recipe, plan.by_name[estimate.key])
         spec = races.get(estimate.key) or next(iter(specs.values()))
         row = _row(plan.by_name[estimate.key], spec, history, estimate, finalists[estimate.key])
         yield {**row, "finalist": True, "keys": [s.key for s in specs.values()]}
-    scores = search.scores(history, recipe)
+    scores = race.scores(history) if race else {}
     others = [name for name in plan.by_name if name not in finalists]
     for name in sorted(others, key=lambda n: (-max(scores.get(n) or [0]), n)):
         spec = races.get(name) or next(iter(search.runs(recipe, plan.by_name[name]).values()))

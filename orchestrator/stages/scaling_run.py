@@ -10,19 +10,18 @@ from orchestrator.estimates import check_disk
 from orchestrator.loading import overlay
 from orchestrator.machine import bundle_for
 from orchestrator.places import runner_factory
-from orchestrator.policies import find_policy
+from orchestrator.policies.finding import find_policy
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Workspace
 from orchestrator.session import cache_root, check_run_dir, open_session, run_stage
+from orchestrator.stages.reading import read_set
 from orchestrator.stages.scaling_plan import STAGE, ScalingPlan
 from orchestrator.stages.scaling_result import asked
 from orchestrator.stages.scaling_setup import plan_search
 from orchestrator.stages.search_scaling import ScalingSearch
 from orchestrator.suited import suited
 from trainer.complexity import count
-from trainer.data.cache import prepare
-from trainer.data.sources import find
 from trainer.data.splits import Splits, carve
 
 
@@ -65,19 +64,7 @@ def run(config: SearchScalingConfig, *, run_dir: RunDir, watcher: Watcher) -> di
 
 def plan_for(config: SearchScalingConfig, *, watcher: Watcher) -> tuple[ScalingPlan, Splits]:
     """Read the data set and work the plan out. Raises: ConfigError, DatasetError, UsageError."""
-    cache = cache_root(config)
-    # Workers have other working directories: a path is made absolute, a name stays one.
-    dataset = find(config.dataset, data_root=cache / "downloads").dataset
-    decoded = prepare(
-        dataset,
-        cache_root=cache,
-        download=config.download,
-        skip_unreadable=config.skip_unreadable,
-    )
-    if decoded.skipped:
-        watcher.say(
-            f"left out {len(decoded.skipped)} files that are no images, {decoded.skipped[0]} first"
-        )
+    dataset, decoded = read_set(config, watcher=watcher)
     bundle = bundle_for(config)
     fits = suited(
         dataset,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from orchestrator.config import SearchScalingConfig
 from orchestrator.machine import local_workers
 from orchestrator.selection.halving import HalvingPlan, default_finalists, plan_rungs
+from orchestrator.stages.asking import question
 from orchestrator.stages.scaling_plan import Control, Evidence, ScalingPlan
 from orchestrator.suited import Suited
 from orchestrator.trial import Bundle
@@ -21,21 +21,6 @@ from search_spaces.screening import Screening, screen
 from trainer.complexity import count
 from trainer.config import TrainConfig
 from trainer.data.splits import Splits, learning_fingerprint
-
-NOT_ASKED = frozenset(
-    {
-        "run_dir",
-        "workers",
-        "gpus_per_trial",
-        "runner",
-        "ray_address",
-        "tracking_uri",
-        "download",
-        "keep_checkpoints",
-        "cache_dir",
-    }
-)
-"""Options that change how a search is carried out, not what it finds."""
 
 
 def plan_search(
@@ -64,7 +49,7 @@ def plan_search(
     )
     evidence = _evidence(splits, start.num_classes)
     return ScalingPlan(
-        question=_question(config, evidence.fingerprint),
+        question=question(config, evidence.fingerprint),
         constraint={
             "kind": config.constraint,
             "target_ratio": float(target),
@@ -82,12 +67,6 @@ def plan_search(
         workers=local_workers(config, bundle),
         keep_checkpoints=config.keep_checkpoints,
     )
-
-
-def _question(config: SearchScalingConfig, fingerprint: str) -> dict[str, Any]:
-    """What is asked of which images, as plain JSON."""
-    options = {key: value for key, value in config.to_json().items() if key not in NOT_ASKED}
-    return {**options, "fingerprint": fingerprint}
 
 
 def _evidence(splits: Splits, num_classes: int) -> Evidence:

@@ -43,9 +43,10 @@ def read_result(run_dir: RunDir, stage: str) -> dict[str, Any]:
 
 
 def stage_files(run_dir: RunDir, stage: str) -> dict[str, bytes]:
-    """What is kept of a concluded stage: result, a table of each list in it, report, figures."""
+    """What is kept of a concluded stage: result, policy, a table of each list, report, figures."""
     result = run_dir.result(stage)
-    files = {"result.json": result.read_bytes()} if result.is_file() else {}
+    own = (result, run_dir.policy(stage))
+    files = {path.name: path.read_bytes() for path in own if path.is_file()}
     for name, rows in read_result(run_dir, stage).items():
         if _is_table(rows):
             files[f"{name}.csv"] = csv_table(rows).encode()

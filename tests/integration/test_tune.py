@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.exporting import trial_records
 from orchestrator.history import Status, Trial, read_history
-from orchestrator.objectives import OBJECTIVES
+from orchestrator.objectives.table import OBJECTIVES
 from orchestrator.reporting.status import status
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Ended, Job, Reported, Workspace

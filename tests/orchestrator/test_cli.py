@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator import api
 from orchestrator.__main__ import main
-from orchestrator.cli_options import COMMON, SEARCH_SCALING, Option
+from orchestrator.cli.options import COMMON, SEARCH_SCALING, Option
 from orchestrator.config import CommonConfig, SearchScalingConfig
 from orchestrator.errors import Interrupted, NotReady, StageFailed
 from orchestrator.interrupts import Terminated
@@ -111,7 +111,7 @@ def test_without_json_the_result_is_a_table_on_stdout_and_progress_is_on_stderr(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "no command given; choose from search-scaling, status, mlflow-sync"),
+        ("", "no command given; choose from search-scaling, search-augment, status"),
         ("serch-scaling", "unknown value 'serch-scaling'; choose from"),
         ("serch-scaling", "Did you mean 'search-scaling'?"),
         ("--verion", "No such option '--verion'. Did you mean '--version'?"),

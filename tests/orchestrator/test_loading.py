@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config import CommonConfig, SearchScalingConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import decode, decode_spec, load, overlay
 from orchestrator.trial import Bundle, TrialSpec, trial_key
@@ -22,12 +22,15 @@ from trainer.config import (
     OptimConfig,
     ScheduleConfig,
     TrainConfig,
+    WideResNetConfig,
 )
 from trainer.errors import ConfigError
 from trainer.models.baselines import baseline
+from trainer.models.children import child
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = TrainConfig(model=baseline("efficientnet-b0-small", num_classes=10))
+WIDE = TrainConfig(model=child("wrn-40-2", num_classes=10, resolution=32))
 
 counts = st.integers(1, 10**9)
 positive = st.floats(1e-300, 1e300)
@@ -44,7 +47,7 @@ stages = st.builds(
     channels=counts,
     repeats=counts,
 )
-models = st.builds(
+efficientnets = st.builds(
     EfficientNetConfig,
     stem_channels=counts,
     stem_stride=st.sampled_from([1, 2]),
@@ -58,9 +61,20 @@ models = st.builds(
     norm_momentum=positive,
     init=st.sampled_from(["tf", "torchvision"]),
 )
+wide_resnets = st.builds(
+    WideResNetConfig,
+    depth=counts.map(lambda blocks: 6 * blocks + 4),
+    channels=st.tuples(counts, counts, counts),
+    stem_channels=counts,
+    num_classes=st.integers(2, 10**6),
+    resolution=st.integers(4, 10**5),
+    dropout=parts,
+    norm_eps=positive,
+    norm_momentum=positive,
+)
 train_configs = st.builds(
     TrainConfig,
-    model=models,
+    model=efficientnets | wide_resnets,
     data=st.builds(
         DataConfig,
         dataset=st.text(),
@@ -102,12 +116,13 @@ def test_a_run_configuration_comes_back_from_its_json_exactly() -> None:
     assert decode(SearchScalingConfig, json.loads(json.dumps(config.to_json()))) == config
 
 
-def test_a_specification_comes_back_from_its_journal_line_exactly() -> None:
+@pytest.mark.parametrize("config", [SMALL, WIDE], ids=lambda config: config.model.family)
+def test_a_specification_comes_back_from_its_journal_line_exactly(config: TrainConfig) -> None:
     spec = TrialSpec(
         key="k",
         stage="s",
         objective="train",
-        config=SMALL,
+        config=config,
         labels={"alpha": 1.2, "name": None},
         milestones=(2, 4),
         resources=(Bundle(cpus=2, gpus=0.5), Bundle()),
@@ -244,6 +259,60 @@ def test_an_overlay_names_values_that_do_not_go_together_by_path() -> None:
         overlay(SMALL, {"optim": {"lr": "-1"}}, "train")
     with pytest.raises(UsageError, match=r"^train\.model\.resolution: 8 px is below the network's"):
         overlay(SMALL, {"model": {"resolution": 8}}, "train")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"droput": 0.1},
+            "train.model.droput: unknown key; choose from family, depth, channels, stem_channels, "
+            "num_classes, resolution, dropout, norm_eps, norm_momentum. Did you mean 'dropout'?",
+        ),
+        ({"stages": []}, "train.model.stages: unknown key; choose from family, depth, channels"),
+        ({"depth": "deep"}, "train.model.depth: expected a whole number, got 'deep'"),
+        ({"depth": 41}, "train.model.depth must be 6n + 4 for n blocks in each group, got 41"),
+        ({"channels": [16]}, "train.model.channels: expected a list of 3 whole numbers, got [16]"),
+        ({"channels": [16, "b", 64]}, "train.model.channels.1: expected a whole number, got 'b'"),
+        (
+            {"family": "wide-resnt"},
+            "train.model.family: unknown value 'wide-resnt'; choose from efficientnet, "
+            "wide-resnet. Did you mean 'wide-resnet'?",
+        ),
+    ],
+)
+def test_a_model_is_read_by_its_family(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        overlay(WIDE, {"model": changes}, "train")
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"depth": 16}, "model.family: missing"),
+        ({"family": "wide-resnet", "depth": 16}, "model.channels: missing"),
+        ({"family": ["wide-resnet"]}, "model.family: unknown value '['wide-resnet']'; choose"),
+        ("wrn-40-2", "model: expected nested settings, got 'wrn-40-2'"),
+    ],
+)
+def test_a_model_without_its_family_or_its_keys_is_refused(model: Any, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        decode(TrainConfig, {"model": model})
+    assert str(caught.value).startswith(said)
+
+
+def test_an_overlay_keeps_the_family() -> None:
+    deeper = overlay(WIDE, {"model": {"depth": "16", "channels": ["16", "32", "64"]}})
+    assert deeper.model == child("wrn-16-1", num_classes=10, resolution=32)
+
+
+def test_settings_of_a_model_are_checked_by_the_families_that_a_stage_trains() -> None:
+    assert load(CommonConfig, sets=["train.model.depth=16"]).train["model"] == {"depth": "16"}
+    with pytest.raises(UsageError, match=r"--set train\.model\.depth: expected a whole number"):
+        load(CommonConfig, sets=["train.model.depth=deep"])
+    with pytest.raises(UsageError, match=r"--set train\.model\.depth: unknown key; .* stem_stride"):
+        load(SearchScalingConfig, sets=["train.model.depth=16"])
 
 
 def test_an_overlay_of_nothing_changes_nothing() -> None:

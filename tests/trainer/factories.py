@@ -13,8 +13,10 @@ from trainer.config import (
     EpochReport,
     OptimConfig,
     TrainConfig,
+    WideResNetConfig,
 )
 from trainer.fit import Beat
+from trainer.models.children import child
 
 TINY_DATA = DataConfig(dataset="digits", selection_fraction=0.04, train_images=48)
 
@@ -32,6 +34,13 @@ def tiny_model(**changes: Any) -> EfficientNetConfig:
         num_classes=10,
         resolution=16,
     )
+    return model.with_(**changes)
+
+
+def tiny_wide_resnet(**changes: Any) -> WideResNetConfig:
+    """The shallowest wide residual network, for digits at 16 px."""
+    model = child("wrn-10-1", num_classes=10, resolution=16)
+    assert isinstance(model, WideResNetConfig)
     return model.with_(**changes)
 
 

@@ -11,14 +11,17 @@ from torchvision import models
 
 from search_spaces.published import PUBLISHED, published
 from trainer.complexity import count, depth_costs
-from trainer.config import BlockStage, EfficientNetConfig
+from trainer.config import BlockStage, EfficientNetConfig, ModelConfig, WideResNetConfig
 from trainer.models.baselines import BASELINES, baseline
 from trainer.models.build import build
+from trainer.models.children import child
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "efficientnet.json").read_text())
+GOLDENS = Path(__file__).parents[1] / "golden"
+GOLDEN = json.loads((GOLDENS / "efficientnet.json").read_text())
+WIDE_RESNETS = json.loads((GOLDENS / "wide_resnet.json").read_text())["published"]
 
 
-def counted_by_torch(config: EfficientNetConfig) -> tuple[int, int, int]:
+def counted_by_torch(config: ModelConfig) -> tuple[int, int, int]:
     """Parameters, multiply-adds and elements of convolution outputs of the built network."""
     with torch.device("meta"):
         network, images = (
@@ -35,13 +38,13 @@ def counted_by_torch(config: EfficientNetConfig) -> tuple[int, int, int]:
     return params, counter.get_total_flops() // 2, sum(output.numel() for output in outputs)
 
 
-def counted_here(config: EfficientNetConfig) -> tuple[int, int, int]:
+def counted_here(config: ModelConfig) -> tuple[int, int, int]:
     cost = count(config)
     return cost.params, cost.macs, cost.activations
 
 
 @torch.no_grad()  # else the trace keeps every activation, and L2 needs over 20 GiB
-def counted_by_fvcore(config: EfficientNetConfig) -> int:
+def counted_by_fvcore(config: ModelConfig) -> int:
     network, images = build(config).eval(), torch.zeros(1, 3, config.resolution, config.resolution)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore scripts and traces, which torch deprecates
@@ -50,6 +53,18 @@ def counted_by_fvcore(config: EfficientNetConfig) -> int:
         analysis = FlopCountAnalysis(network, images).unsupported_ops_warnings(False)
         by_operator = analysis.by_operator()
     return by_operator["conv"] + by_operator["linear"]
+
+
+def odd_wide_resnet(seed: int) -> WideResNetConfig:
+    rng = Random(seed)
+    stem, *channels = (rng.choice([7, 12, rng.randrange(1, 40)]) for _ in range(4))
+    return WideResNetConfig(
+        depth=rng.choice([10, 16, 22]),
+        channels=tuple(channels),
+        stem_channels=stem,
+        num_classes=rng.randrange(2, 50),
+        resolution=rng.randrange(4, 40),
+    )
 
 
 def odd_config(seed: int) -> EfficientNetConfig:
@@ -101,6 +116,31 @@ def test_baselines_cost_what_torch_counts(name):
 @pytest.mark.parametrize("seed", range(24))
 def test_odd_networks_cost_what_torch_and_fvcore_count(seed):
     config = odd_config(seed)
+    assert counted_here(config) == counted_by_torch(config)
+    assert count(config).macs == counted_by_fvcore(config)
+
+
+@pytest.mark.parametrize("name", WIDE_RESNETS)
+def test_a_published_wide_resnet_has_its_known_parameters_and_multiply_adds(name):
+    cost, known = count(child(name, num_classes=10, resolution=32)), WIDE_RESNETS[name]
+    assert (cost.params, cost.macs) == (known["params"], known["macs"])
+    assert round(cost.params / 1e6, 1) == known["millions"]
+
+
+@pytest.mark.parametrize("name", [*WIDE_RESNETS, "wrn-16-1", "wrn-10-0.5"])
+def test_wide_resnets_cost_what_torch_counts(name):
+    config = child(name, num_classes=10, resolution=32)
+    assert counted_here(config) == counted_by_torch(config)
+
+
+def test_wrn_40_2_costs_what_fvcore_counts():
+    config = child("wrn-40-2", num_classes=10, resolution=32)
+    assert count(config).macs == counted_by_fvcore(config)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_odd_wide_resnets_cost_what_torch_and_fvcore_count(seed):
+    config = odd_wide_resnet(seed)
     assert counted_here(config) == counted_by_torch(config)
     assert count(config).macs == counted_by_fvcore(config)
 

@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.factories import timeless, tiny_model, tiny_run
+from tests.trainer.factories import timeless, tiny_model, tiny_run, tiny_wide_resnet
+from trainer.augment.policy import Operation, Policy, PolicySchedule, Segment, SubPolicy
 from trainer.checkpoint import Checkpointing, load_model
-from trainer.config import EpochReport, ExecutionConfig, OptimConfig, ScheduleConfig, TrainConfig
+from trainer.config import (
+    AugmentConfig,
+    EpochReport,
+    ExecutionConfig,
+    OptimConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from trainer.data.splits import Splits
 from trainer.errors import CheckpointError, TrainingDiverged
 from trainer.fit import Beat, fit
@@ -26,6 +34,7 @@ VARIANTS = {
         schedule=ScheduleConfig(kind="exponential", warmup_epochs=1),
     ),
     "fp16": tiny_run(execution=ExecutionConfig(precision="fp16")),
+    "wide resnet": tiny_run(model=tiny_wide_resnet(dropout=0.3)),
 }
 
 
@@ -55,6 +64,21 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(
         rest = timeless(fit(config, splits, checkpoint=files, known_epochs=len(first)))
         assert len(first) < 3
         assert first + rest == whole
+
+
+@pytest.mark.parametrize("family", ["everything on", "wide resnet"])
+def test_the_same_seed_trains_the_same_network_and_another_seed_another(
+    family: str, splits: Splits, tmp_path: Path
+) -> None:
+    found = []
+    for run, seed in enumerate((1, 1, 2)):
+        config = VARIANTS[family].with_(epochs=2, seed=seed)
+        files = Checkpointing(directory=tmp_path / str(run))
+        reports = timeless(fit(config, splits, checkpoint=files))
+        found.append((reports, load_model(files.best).weights))
+    (reports, weights), (same_reports, same_weights), (other_reports, _) = found
+    assert same_reports == reports != other_reports
+    assert all(torch.equal(same_weights[name], weight) for name, weight in weights.items())
 
 
 def test_dropping_the_generator_at_a_report_loses_nothing(splits: Splits, tmp_path: Path) -> None:
@@ -209,6 +233,54 @@ def test_another_configuration_does_not_go_on_from_the_checkpoint(
     list(fit(tiny_run(epochs=1), splits, checkpoint=files))
     with pytest.raises(CheckpointError, match=r"epochs is 1 there, 2 here"):
         list(fit(tiny_run(epochs=2), splits, checkpoint=files))
+
+
+def rotated(degrees: float) -> Policy:
+    turn = Operation(name="rotate", magnitude=degrees)
+    return Policy(name=f"{degrees}", sub_policies=(SubPolicy(operations=(turn,)),))
+
+
+def scheduled(*degrees: float) -> TrainConfig:
+    """Another rotation in each of three epochs."""
+    segments = tuple(Segment(epochs=1, policy=rotated(angle)) for angle in degrees)
+    schedule = PolicySchedule(name="turning", segments=segments)
+    return tiny_run(augment=AugmentConfig(flip=False, policy=schedule))
+
+
+def test_a_schedule_gives_each_epoch_its_policy(splits: Splits) -> None:
+    whole, other = scheduled(0, 10, 20), scheduled(0, 10, 30)
+    assert timeless(fit(whole, splits))[:2] == timeless(fit(other, splits))[:2]
+    assert timeless(fit(whole, splits))[2] != timeless(fit(other, splits))[2]
+    steady = tiny_run(augment=AugmentConfig(flip=False, policy=rotated(0)))
+    assert timeless(fit(whole, splits))[0] == timeless(fit(steady, splits))[0]
+
+
+def test_a_child_goes_on_from_its_parent_as_if_it_had_trained_all_epochs(
+    splits: Splits, tmp_path: Path
+) -> None:
+    parent, child = scheduled(5, 10, 10), scheduled(5, 20, 20)
+    files = every_epoch(tmp_path / "parent")
+    list(fit(parent, splits, checkpoint=files, stop_after=1))
+    heir = every_epoch(tmp_path / "child", parent=files.last)
+    questions = StopAt(1000)
+    inherited = fit(child, splits, checkpoint=heir, known_epochs=1, should_stop=questions)
+    assert timeless(inherited) == timeless(fit(child, splits))[1:]
+    alone = StopAt(1000)
+    timeless(fit(child, splits, should_stop=alone))
+    assert questions.asked < alone.asked  # the first epoch was not trained again
+
+
+def test_what_is_no_parent_costs_time_and_nothing_else(splits: Splits, tmp_path: Path) -> None:
+    child = scheduled(5, 20, 20)
+    whole = timeless(fit(child, splits))
+    other = every_epoch(tmp_path / "other")
+    list(fit(scheduled(6, 20, 20), splits, checkpoint=other, stop_after=1))
+    ended = every_epoch(tmp_path / "ended")
+    list(fit(child, splits, checkpoint=ended))
+    for name, parent in (("other", other.last), ("none", tmp_path / "no"), ("end", ended.last)):
+        heir = every_epoch(tmp_path / f"heir of {name}", parent=parent)
+        found = timeless(fit(child, splits, checkpoint=heir, known_epochs=1))
+        assert found == whole[1:]
 
 
 def test_details_come_with_the_last_epoch_alone(splits: Splits) -> None:

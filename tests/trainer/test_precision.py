@@ -7,15 +7,22 @@ from torch import nn
 
 from trainer.config import ExecutionConfig
 from trainer.errors import ConfigError
+from trainer.models.build import BUILDERS
 from trainer.precision import autocast, execution_for, grad_scaler, memory_format
 
 CPU = torch.device("cpu")
 
 
+@pytest.mark.parametrize("family", ["efficientnet", "wide-resnet"])
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda:1", "bf16")])
-def test_the_rule_for_efficientnets(device: str, precision: str) -> None:
+def test_the_rule_of_each_family(family: str, device: str, precision: str) -> None:
     expected = ExecutionConfig(precision=precision, channels_last=True, threads=1)
-    assert execution_for("efficientnet", device) == expected
+    assert execution_for(family, device) == expected
+
+
+def test_every_family_that_can_be_built_has_a_rule() -> None:
+    for family in BUILDERS:
+        execution_for(family, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 
 from trainer.augment.ops import OPS
-from trainer.augment.policy import Operation, Policy, RandomPolicy, Uniform
+from trainer.augment.policy import Operation, Policy, PopulationPolicy, RandomPolicy, Uniform
 
 OP_INDEX: Final = {name: index for index, name in enumerate(OPS)}
 """Place of each operation in `OPS`, by which draws name it."""
@@ -80,13 +80,16 @@ class _Rows:
     whole: Tensor
 
 
-def draw(
-    policy: Policy | RandomPolicy, batch: int, generator: torch.Generator | None = None
-) -> Draws:
+Drawn: TypeAlias = Policy | RandomPolicy | PopulationPolicy
+"""The policies whose operations are drawn."""
+
+
+def draw(policy: Drawn, batch: int, generator: torch.Generator | None = None) -> Draws:
     """Draw the operations for a batch of images, independently for each.
 
     A call takes the same amount of random numbers whatever they decide, so two policies with
-    equally many steps leave the generator in the same state.
+    equally many steps leave the generator in the same state (population policies: and equally many
+    operations).
 
     Args:
         policy: What to draw from.
@@ -101,8 +104,11 @@ def draw(
         (7, num_steps, batch), dtype=torch.float64, generator=generator, device=device
     ).cpu()
     choice, coin, strength, sign, partner = numbers[:5]
-    row = _chosen_rows(policy, choice)
-    applied = coin < rows.probability[row]
+    if isinstance(policy, PopulationPolicy):
+        row, applied = _first_that_come_up(policy, rows, choice[0], generator)
+    else:
+        row = _chosen_rows(policy, choice)
+        applied = coin < rows.probability[row]
     return Draws(
         op=torch.where(applied, rows.op[row], OP_INDEX["identity"]),
         magnitude=torch.where(applied, _magnitudes(rows, row, strength, sign), 0.0),
@@ -111,9 +117,12 @@ def draw(
     )
 
 
-def _num_steps(policy: Policy | RandomPolicy) -> int:
-    if isinstance(policy, RandomPolicy):
-        return policy.num_ops
+def _num_steps(policy: Drawn) -> int:
+    match policy:
+        case RandomPolicy():
+            return policy.num_ops
+        case PopulationPolicy():
+            return min(len(policy.counts) - 1, len(policy.operations))
     return max(len(sub_policy.operations) for sub_policy in policy.sub_policies)
 
 
@@ -124,6 +133,24 @@ def _chosen_rows(policy: Policy | RandomPolicy, choice: Tensor) -> Tensor:
     sub_policy = (choice[0] * len(policy.sub_policies)).long()
     num_steps = len(choice)
     return sub_policy * num_steps + torch.arange(num_steps).unsqueeze(1)
+
+
+def _first_that_come_up(
+    policy: PopulationPolicy, rows: _Rows, choice: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """(L, B) rows in the order in which they are met, and whether they are applied."""
+    device = generator.device if generator is not None else None
+    shape = (2, len(policy.operations), len(choice))
+    order, coin = torch.rand(shape, dtype=torch.float64, generator=generator, device=device).cpu()
+    comes_up = coin < rows.probability.unsqueeze(1)
+    # Those that do not come up are met after all others, so that the first L tell everything.
+    row = torch.where(comes_up, order, order + 1).topk(
+        _num_steps(policy), dim=0, largest=False, sorted=True
+    )
+    limits = torch.tensor(policy.counts, dtype=torch.float64).cumsum(0)[:-1]
+    wanted = torch.bucketize(choice, limits, right=True)
+    place = torch.arange(_num_steps(policy)).unsqueeze(1)
+    return row.indices, comes_up.gather(0, row.indices) & (place < wanted)
 
 
 def _magnitudes(rows: _Rows, row: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
@@ -143,7 +170,7 @@ def _partners(number: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _rows(policy: Policy | RandomPolicy) -> _Rows:
+def _rows(policy: Drawn) -> _Rows:
     operations = _padded(policy)
     meanings = [OPS[operation.name].magnitude for operation in operations]
     ends = [operation.ends or (0.0,) for operation in operations]
@@ -165,9 +192,9 @@ def _column(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _padded(policy: Policy | RandomPolicy) -> list[Operation]:
+def _padded(policy: Drawn) -> list[Operation]:
     """Every operation a row; shorter sub-policies end with the identity."""
-    if isinstance(policy, RandomPolicy):
+    if not isinstance(policy, Policy):
         return list(policy.operations)
     num_steps, identity = _num_steps(policy), Operation(name="identity")
     return [

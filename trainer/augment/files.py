@@ -9,35 +9,41 @@ from typing import Any, TypeVar
 
 from trainer.augment.policy import (
     AnyPolicy,
+    Augmentation,
     ColorPipeline,
     Operation,
     Policy,
+    PolicySchedule,
+    PopulationPolicy,
     RandomPolicy,
+    Segment,
     SubPolicy,
     Uniform,
 )
 from trainer.errors import ConfigError, unknown_value
 
-_KINDS: dict[str, Callable[..., AnyPolicy]] = {
+_STEADY: dict[str, Callable[..., AnyPolicy]] = {
     "sub-policies": Policy,
     "random": RandomPolicy,
+    "population": PopulationPolicy,
     "color": ColorPipeline,
 }
+_KINDS: dict[str, Callable[..., Augmentation]] = {**_STEADY, "schedule": PolicySchedule}
 _T = TypeVar("_T")
 
 
-def policy_to_dict(policy: AnyPolicy) -> dict[str, Any]:
+def policy_to_dict(policy: Augmentation) -> dict[str, Any]:
     """The policy as plain JSON values, complete: defaults are written out."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(policy)))  # tuples become lists
     return plain
 
 
-def policy_to_json(policy: AnyPolicy) -> str:
-    """The policy as JSON text with one sub-policy or operation a line, so that two files
+def policy_to_json(policy: Augmentation) -> str:
+    """The policy as JSON text with one sub-policy, operation or segment a line, so that two files
     compare."""
     lines = []
     for key, value in policy_to_dict(policy).items():
-        if key in ("sub_policies", "operations"):
+        if key in ("sub_policies", "operations", "segments"):
             rows = ",\n".join(f"    {json.dumps(row)}" for row in value)
             lines.append(f'  "{key}": [\n{rows}\n  ]')
         else:
@@ -45,7 +51,7 @@ def policy_to_json(policy: AnyPolicy) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def policy_from_json(text: str, *, path: str = "policy") -> AnyPolicy:
+def policy_from_json(text: str, *, path: str = "policy") -> Augmentation:
     """The policy that `policy_to_json` wrote, equal to the last digit.
 
     Args:
@@ -62,18 +68,22 @@ def policy_from_json(text: str, *, path: str = "policy") -> AnyPolicy:
     return policy_from_dict(value, path=path)
 
 
-def policy_from_dict(value: object, *, path: str = "policy") -> AnyPolicy:
+def policy_from_dict(value: object, *, path: str = "policy") -> Augmentation:
     """The policy that these plain values describe.
 
     Raises:
         ConfigError: a key is unknown or missing, a value of the wrong type or beyond its limits;
             the message starts with where it is, as in `policy.sub_policies[3].operations[0]`.
     """
+    return _of_kind(value, path, _KINDS)
+
+
+def _of_kind(value: object, path: str, kinds: Mapping[str, Callable[..., _T]]) -> _T:
     document = _mapping(value, path)
     kind = document.get("kind")
-    if kind not in _KINDS:
-        raise unknown_value(f"{path}.kind", kind, _KINDS)
-    return _build(_KINDS[kind], document, path)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise unknown_value(f"{path}.kind", kind, kinds)
+    return _build(kinds[kind], document, path)
 
 
 def _build(cls: Callable[..., _T], value: object, path: str) -> _T:
@@ -148,6 +158,16 @@ def _list_of(cls: Callable[..., _T]) -> Callable[[object, str], tuple[_T, ...]]:
     return read
 
 
+def _steady(value: object, path: str) -> AnyPolicy:
+    return _of_kind(value, path, _STEADY)
+
+
+def _numbers(value: object, path: str) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{path}: expected a list, got {_shown(value)}")
+    return tuple(_number(item, f"{path}[{index}]") for index, item in enumerate(value))
+
+
 def _shown(value: object) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 40 else f"{text[:37]}…"
@@ -160,6 +180,10 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
     "sub_policies": _list_of(SubPolicy),
     "operations": _list_of(Operation),
     "num_ops": _whole,
+    "counts": _numbers,
+    "segments": _list_of(Segment),
+    "epochs": _whole,
+    "policy": _steady,
     "probability": _number,
     "magnitude": _magnitude,
     "mirrored": _flag,

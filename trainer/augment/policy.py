@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import isfinite
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -214,5 +215,110 @@ class ColorPipeline(_Value):
         )
 
 
-AnyPolicy: TypeAlias = Policy | RandomPolicy | ColorPipeline
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulationPolicy(_Value):
+    """Every image draws how many operations it gets, then meets all of them in random order.
+
+    Each has a coin of its own, and the first so many that come up are applied (Ho 2019,
+    arXiv:1905.05393, §3.1, algorithm 1).
+    """
+
+    kind: Literal["population"] = "population"
+    name: str
+    operations: tuple[Operation, ...]
+    counts: tuple[float, ...] = (0.2, 0.3, 0.5)
+    """Chances of at most 0, 1, 2 … operations."""
+    fill: Fill = GREY
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operations", tuple(self.operations))
+        object.__setattr__(self, "counts", tuple(float(chance) for chance in self.counts))
+        _require(bool(self.operations), f"policy '{self.name}': at least one operation is needed")
+        _require(
+            len(self.counts) >= 2
+            and all(chance >= 0 for chance in self.counts)
+            and abs(sum(self.counts) - 1) < 1e-6,
+            f"policy '{self.name}': counts must be two or more chances that add up to 1, got "
+            f"{', '.join(f'{chance:g}' for chance in self.counts)}",
+        )
+        _require_fill(self.fill)
+
+    @property
+    def all_operations(self) -> tuple[Operation, ...]:
+        """What is drawn from, in order."""
+        return self.operations
+
+
+AnyPolicy: TypeAlias = Policy | RandomPolicy | PopulationPolicy | ColorPipeline
 """What `trainer.augment.apply.apply` can do to a batch; told apart by `kind`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment(_Value):
+    """A part of a schedule."""
+
+    epochs: int
+    policy: AnyPolicy
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"policy: a segment has at least 1 epoch, got {self.epochs}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySchedule(_Value):
+    """One policy after another while a model trains (Ho 2019, arXiv:1905.05393)."""
+
+    kind: Literal["schedule"] = "schedule"
+    name: str
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(self.segments))
+        _require(bool(self.segments), f"policy '{self.name}': at least one segment is needed")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all segments together."""
+        return sum(segment.epochs for segment in self.segments)
+
+    def at(self, epoch: int) -> AnyPolicy:
+        """The policy of an epoch, from 1; after the last segment, that of the last."""
+        for segment, end in zip(self.segments, self._ends, strict=True):
+            if epoch <= end:
+                return segment.policy
+        return self.segments[-1].policy
+
+    def stretched(self, epochs: int) -> PolicySchedule:
+        """The schedule over another number of epochs, in proportion.
+
+        Boundaries go to the nearest epoch, so the parts add up exactly; one that is left without
+        an epoch is dropped.
+
+        Raises:
+            ConfigError: there is no epoch to stretch it to.
+        """
+        _require(epochs >= 1, f"policy '{self.name}': epochs must be at least 1, got {epochs}")
+        ends = [(2 * end * epochs + self.epochs) // (2 * self.epochs) for end in self._ends]
+        lengths = [end - begin for begin, end in pairwise([0, *ends])]  # half up, exact
+        return PolicySchedule(
+            name=self.name,
+            segments=tuple(
+                Segment(epochs=length, policy=segment.policy)
+                for length, segment in zip(lengths, self.segments, strict=True)
+                if length
+            ),
+        )
+
+    @property
+    def _ends(self) -> list[int]:
+        """The last epoch of each segment."""
+        return list(accumulate(segment.epochs for segment in self.segments))
+
+
+Augmentation: TypeAlias = AnyPolicy | PolicySchedule
+"""What a training run can be given, and what a file can hold."""
+
+
+def policy_at(augmentation: Augmentation, epoch: int) -> AnyPolicy:
+    """What the batches of an epoch (from 1) are put through."""
+    return augmentation.at(epoch) if isinstance(augmentation, PolicySchedule) else augmentation

@@ -6,11 +6,16 @@ What timm cannot do is refused by name rather than left out.
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from PIL import Image
-
-from trainer.augment.policy import AnyPolicy, ColorPipeline, Fill, Operation, Policy, Uniform
+from trainer.augment.policy import (
+    AnyPolicy,
+    ColorPipeline,
+    Operation,
+    Policy,
+    PopulationPolicy,
+    Uniform,
+)
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,38 +32,53 @@ def to_timm(policy: AnyPolicy) -> list[list[AugmentOp]]:
     `num_layers=policy.num_ops`. Images are PIL; chance is Python's `random`, as timm has it.
 
     Raises:
+        ConfigError: as `timm_policy`.
+    """
+    from trainer.augment.timm_transform import augment_ops  # timm is not there for everybody
+
+    return augment_ops(timm_policy(policy))
+
+
+def timm_policy(policy: AnyPolicy) -> dict[str, Any]:
+    """The policy as `trainer.augment.timm_transform` takes it: plain values in timm's names and
+    levels. Needs no timm.
+
+    Raises:
         ConfigError: timm has no such operation (cutout, sample-pairing, the colour pipeline), or
             its levels do not reach it (a drawn magnitude, a fixed sign, a factor
-            below 0.1, no bits).
+            below 0.1, no bits), or it cannot draw in this way (a population policy).
     """
     if isinstance(policy, ColorPipeline):
         raise ConfigError(f"policy '{policy.name}': timm cannot scale hues")
+    if isinstance(policy, PopulationPolicy):
+        raise ConfigError(
+            f"policy '{policy.name}': timm cannot draw how many operations it applies"
+        )
     groups = (
         [sub_policy.operations for sub_policy in policy.sub_policies]
         if isinstance(policy, Policy)
         else [policy.operations]
     )
     try:
-        return [[_augment_op(operation, policy.fill) for operation in group] for group in groups]
+        operations = [[_converted(operation) for operation in group] for group in groups]
     except ConfigError as error:
         raise ConfigError(f"policy '{policy.name}': {error}") from None
+    return {
+        "name": policy.name,
+        "fill": list(policy.fill) if isinstance(policy.fill, tuple) else [policy.fill] * 3,
+        "num_ops": None if isinstance(policy, Policy) else policy.num_ops,
+        "operations": operations,
+    }
 
 
-def _augment_op(operation: Operation, fill: Fill) -> AugmentOp:
-    from timm.data.auto_augment import AugmentOp  # needed by those who export, and by nobody else
-
+def _converted(operation: Operation) -> dict[str, Any]:
     name, level, settings = _level(operation)
-    return AugmentOp(  # type: ignore[no-untyped-call]
-        name,
-        prob=0.0 if operation.name == "identity" else operation.probability,
-        magnitude=level,
-        hparams={
-            "img_mean": fill if isinstance(fill, tuple) else (fill,) * 3,
-            "interpolation": Image.Resampling.NEAREST,
-            "magnitude_max": max(_TOP, level),  # a level beyond would be cut off
-            **settings,
-        },
-    )
+    return {
+        "name": name,
+        "prob": 0.0 if operation.name == "identity" else operation.probability,
+        "level": level,
+        "hparams": settings,
+    }
 
 
 def _level(operation: Operation) -> tuple[str, float, dict[str, float]]:

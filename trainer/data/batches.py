@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.augment.apply import apply
+from trainer.augment.policy import AnyPolicy, policy_at
 from trainer.config import AugmentConfig
 from trainer.data.decoded import Indices
 from trainer.data.defaults import default_crop_fraction
@@ -59,15 +60,12 @@ def training_batches(
     def draw(sizes: Tensor) -> Views:
         return training_views(sizes, augment=augment, resolution=resolution, generator=view_rng)
 
-    def vary(pixels: Tensor) -> Tensor:
-        if augment.policy is None:
-            return pixels
-        planes = pixels.permute(0, 3, 1, 2)
-        return apply(augment.policy, planes, generator=policy_rng).permute(0, 2, 3, 1)
+    policy = None if augment.policy is None else policy_at(augment.policy, epoch)
 
     chunks = _chunks(order, batch_size)[:steps]
     frame = _Frame(resolution, torch.device(device), channels_last)
-    yield from _batches(subset, chunks, draw, frame, vary)
+    for chunk, pixels in _seen(subset, chunks, draw, frame):
+        yield _batch(subset, chunk, _vary(pixels, policy, policy_rng), frame)
 
 
 def evaluation_batches(
@@ -94,7 +92,37 @@ def evaluation_batches(
 
     chunks = _chunks(subset.indices, batch_size)
     frame = _Frame(resolution, torch.device(device), channels_last)
-    yield from _batches(subset, chunks, centre, frame)
+    for chunk, pixels in _seen(subset, chunks, centre, frame):
+        yield _batch(subset, chunk, pixels, frame)
+
+
+def augmented_batches(
+    subset: Subset,
+    *,
+    policy: AnyPolicy,
+    draws: int,
+    resolution: int,
+    batch_size: int,
+    device: torch.device | str,
+    channels_last: bool = False,
+) -> Iterator[Batch]:
+    """Every image of a subset as it is evaluated, `draws` times over, augmented anew each time.
+
+    A batch comes in all its variants before the next one. What is drawn depends on the draw's
+    number and on the images' places alone, so that policies of equally many steps meet the same
+    chance, and differ by what they do.
+    """
+    crop_fraction = default_crop_fraction(subset.decoded.typical_short_side)
+
+    def centre(sizes: Tensor) -> Views:
+        return evaluation_views(sizes, resolution=resolution, crop_fraction=crop_fraction)
+
+    generators = [_generator(0, draw, "density") for draw in range(draws)]
+    frame = _Frame(resolution, torch.device(device), channels_last)
+    for chunk, pixels in _seen(subset, _chunks(subset.indices, batch_size), centre, frame):
+        for generator in generators:
+            varied = _vary(pixels, policy, generator)
+            yield _batch(subset, chunk, varied, frame)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -126,23 +154,31 @@ class _Frame:
     channels_last: bool
 
 
-def _batches(
-    subset: Subset,
-    chunks: list[Indices],
-    draw: Callable[[Tensor], Views],
-    frame: _Frame,
-    vary: Callable[[Tensor], Tensor] = lambda pixels: pixels,
-) -> Iterator[Batch]:
+def _seen(
+    subset: Subset, chunks: list[Indices], draw: Callable[[Tensor], Views], frame: _Frame
+) -> Iterator[tuple[Indices, Tensor]]:
+    """Yield each chunk with what its views show: uint8 (B, R, R, 3)."""
     decoded = subset.decoded
     decoded.images.expect(chunks[0])
     for chunk, following in zip_longest(chunks, chunks[1:], fillvalue=_NONE):
         views = draw(torch.from_numpy(decoded.sizes[chunk].astype(np.int64)))
         pixels = render(decoded, chunk, views, resolution=frame.resolution, device=frame.device)
         decoded.images.expect(following)  # is read while the network works on this one
-        yield Batch(
-            images=normalise(vary(pixels), subset.statistics, channels_last=frame.channels_last),
-            labels=torch.from_numpy(decoded.labels[chunk]).to(frame.device),
-        )
+        yield chunk, pixels
+
+
+def _vary(pixels: Tensor, policy: AnyPolicy | None, generator: torch.Generator) -> Tensor:
+    if policy is None:
+        return pixels
+    planes = pixels.permute(0, 3, 1, 2)
+    return apply(policy, planes, generator=generator).permute(0, 2, 3, 1)
+
+
+def _batch(subset: Subset, chunk: Indices, pixels: Tensor, frame: _Frame) -> Batch:
+    return Batch(
+        images=normalise(pixels, subset.statistics, channels_last=frame.channels_last),
+        labels=torch.from_numpy(subset.decoded.labels[chunk]).to(frame.device),
+    )
 
 
 def _chunks(indices: Indices, size: int) -> list[Indices]:

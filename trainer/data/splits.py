@@ -79,6 +79,26 @@ def carve(decoded: DecodedSet, config: DataConfig) -> Splits:
     )
 
 
+def hold_out(splits: Splits, fraction: float, *, seed: int, number: int) -> Splits:
+    """The training images in two, a stratified part of them in place of the selection split.
+
+    Each number holds out another part. What images are normalised by is of the rest alone.
+
+    Raises:
+        DatasetError: a class has a single image.
+    """
+    decoded = splits.train.decoded
+    # a seed of its own for each number, and none that `carve` has used
+    mixed = int(_mixed(np.array([seed % 2**64], np.uint64))[0]) + 1 + number
+    held, rest = _divide(decoded, splits.train.indices, (fraction,), seed=mixed)
+    statistics = channel_statistics(decoded, rest)
+    return Splits(
+        train=Subset(decoded=decoded, indices=rest, statistics=statistics),
+        selection=Subset(decoded=decoded, indices=held, statistics=statistics),
+        reporting=splits.reporting,
+    )
+
+
 def learning_fingerprint(splits: Splits) -> str:
     """32 hex digits over the training and selection images and labels: all a trial depends on."""
     return content_hash(

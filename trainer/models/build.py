@@ -1,16 +1,19 @@
 """From a configuration to a network."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from trainer.config import ModelConfig
 from trainer.models.efficientnet import efficientnet
+from trainer.models.wide_resnet import wide_resnet
 
-BUILDERS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+BUILDERS: dict[str, Callable[[Any], nn.Module]] = {
     "efficientnet": efficientnet,
+    "wide-resnet": wide_resnet,
 }
-"""One entry for each `family` a configuration can have."""
+"""One entry for each `family` a configuration can have; a builder takes that family's alone."""
 
 
 def build(config: ModelConfig) -> nn.Module:

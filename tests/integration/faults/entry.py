@@ -6,12 +6,13 @@ import os
 import sys
 from functools import partial
 
-from orchestrator import __main__, objectives
+from orchestrator import __main__
+from orchestrator.objectives import table
 from orchestrator.runners import ray_pool
 from tests.integration.faults import sabotage
 
 if __name__ == "__main__":
-    objectives.OBJECTIVES["train"] = sabotage.train
+    table.OBJECTIVES["train"] = sabotage.train
     if silence := os.environ.get(sabotage.SILENCE):
         patient = partial(ray_pool.RayRunner, silence_seconds=float(silence))
         ray_pool.RayRunner = patient  # type: ignore[assignment, misc]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator import objectives
+from orchestrator.objectives import table
 from orchestrator.runners.base import Job
 from orchestrator.trial import Report
 from trainer.config import TrainConfig
@@ -30,7 +30,7 @@ def train(job: Job, should_stop: Question) -> Iterator[Report]:
     """Train as ever, unless this is the trial with the fault."""
     job = replace(job, workspace=replace(job.workspace, checkpoint_seconds=0.0))
     if job.spec.key != os.environ.get(KEY):
-        return objectives.train(job, should_stop)
+        return table.train(job, should_stop)
     return SABOTAGE[os.environ[KIND]](job, should_stop)
 
 
@@ -41,7 +41,7 @@ def poison(job: Job, should_stop: Question) -> Iterator[Report]:
         os.kill(os.getpid(), signal.SIGKILL)
         return should_stop()
 
-    return objectives.train(job, deadly)
+    return table.train(job, deadly)
 
 
 def hang(job: Job, should_stop: Question) -> Iterator[Report]:
@@ -53,7 +53,7 @@ def hang(job: Job, should_stop: Question) -> Iterator[Report]:
             time.sleep(3600)
         return should_stop()
 
-    for report in objectives.train(job, stuck):
+    for report in table.train(job, stuck):
         yield report
         reported = True
 
@@ -63,7 +63,7 @@ def diverge(job: Job, should_stop: Question) -> Iterator[Report]:
     config = job.spec.config
     assert isinstance(config, TrainConfig)
     hot = config.with_(optim=config.optim.with_(lr=1e30))
-    return objectives.train(replace(job, spec=replace(job.spec, config=hot)), should_stop)
+    return table.train(replace(job, spec=replace(job.spec, config=hot)), should_stop)
 
 
 def exhaust_memory(job: Job, should_stop: Question) -> Iterator[Report]:
@@ -76,7 +76,7 @@ def exhaust_memory(job: Job, should_stop: Question) -> Iterator[Report]:
         torch.empty(2**30, dtype=torch.uint8)
         return should_stop()
 
-    return objectives.train(job, hungry)
+    return table.train(job, hungry)
 
 
 SABOTAGE: dict[str, Callable[[Job, Question], Iterator[Report]]] = {

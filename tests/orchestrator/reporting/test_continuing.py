@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator import api
-from orchestrator.cli import cli
+from orchestrator.cli.commands import cli
 from orchestrator.config import SearchScalingConfig
 from orchestrator.reporting.continuing import command_line
 

@@ -1,9 +1,5 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from orchestrator.errors import StageFailed
 from orchestrator.searchers.chance import generator
@@ -13,10 +9,9 @@ from orchestrator.searchers.pba import (
     Segment,
     evolve,
     explore,
-    schedule_of,
+    lineage_schedule,
     start,
     step,
-    stretch,
 )
 from search_spaces.population import POPULATION_TOPS
 from trainer.errors import ConfigError
@@ -125,42 +120,15 @@ def test_four_members_move_towards_a_planted_magnitude_and_by_chance_they_do_not
     assert drifted > 3
 
 
-def test_a_schedule_follows_the_winners_ancestors():
-    def generation(*pairs: tuple[int, int]) -> list[NextMember]:
-        return [NextMember(parent=parent, parameters=filled(value)) for parent, value in pairs]
-
-    generations = [
-        generation((0, 0), (1, 0)),
-        generation((0, 0), (0, 3)),
-        generation((1, 5), (1, 3)),
-        generation((1, 3), (1, 8)),
-    ]
-    assert schedule_of(generations, winner=0, interval=3, epochs=11) == (
+def test_a_lineage_lasts_to_the_last_epoch_and_equal_neighbours_are_one():
+    lineage = [filled(0), filled(3), filled(3), filled(8)]
+    assert lineage_schedule(lineage, interval=3, epochs=11) == (
         Segment(epochs=3, parameters=filled(0)),
-        Segment(epochs=8, parameters=filled(3)),
+        Segment(epochs=6, parameters=filled(3)),
+        Segment(epochs=2, parameters=filled(8)),
     )
-    assert [s.epochs for s in schedule_of(generations, winner=1, interval=3, epochs=12)] == [
-        3,
-        6,
-        3,
-    ]
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(1, 500))
-def test_a_stretched_schedule_has_exactly_the_epochs_and_keeps_its_proportions(lengths, epochs):
-    parts = [Segment(epochs=n, parameters=filled(i)) for i, n in enumerate(lengths)]
-    stretched = stretch(parts, epochs)
-    assert sum(part.epochs for part in stretched) == epochs
-    lasting = {part.parameters: part.epochs for part in stretched}
-    for part in parts:
-        share = part.epochs * epochs / sum(lengths)
-        assert abs(lasting.get(part.parameters, 0) - share) <= 1
-
-
-def test_a_schedule_stretched_to_its_own_length_stays_as_it_is():
-    parts = tuple(Segment(epochs=n, parameters=filled(n)) for n in (3, 1, 4))
-    assert stretch(parts, 8) == parts
-    assert stretch(parts, 16) == tuple(replace(part, epochs=2 * part.epochs) for part in parts)
+    unfinished = lineage_schedule(lineage[:2], interval=3, epochs=11)
+    assert [segment.epochs for segment in unfinished] == [3, 8]
 
 
 @pytest.mark.parametrize(
@@ -174,21 +142,16 @@ def test_a_schedule_stretched_to_its_own_length_stays_as_it_is():
         (lambda: Member(parameters=filled(0), score=float("nan")), "score must be finite"),
         (lambda: Member(parameters=filled(10), score=0.1), "parameter 1 must be within 0 and 9"),
         (
-            lambda: schedule_of([start(2)], winner=2, interval=3, epochs=3),
-            "winner must be within 0 and 1, got 2",
+            lambda: lineage_schedule([filled(0)] * 2, interval=3, epochs=3),
+            "3 epochs in generations of 3 do not hold 2 of them",
         ),
         (
-            lambda: schedule_of([start(2)], winner=0, interval=3, epochs=4),
-            "4 epochs in generations of 3 do not make 1 of them",
+            lambda: lineage_schedule([], interval=3, epochs=3),
+            "do not hold 0 of them",
         ),
         (
-            lambda: schedule_of([start(2)], winner=0, interval=0, epochs=4),
+            lambda: lineage_schedule([filled(0)], interval=0, epochs=4),
             "interval must be at least 1 epoch, got 0",
-        ),
-        (lambda: stretch([], 4), "an empty schedule"),
-        (
-            lambda: stretch([Segment(epochs=1, parameters=filled(0))], 0),
-            "epochs must be at least 1, got 0",
         ),
     ],
 )

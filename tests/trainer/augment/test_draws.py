@@ -11,8 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.augment.draws import OP_INDEX, draw
-from trainer.augment.policy import Operation, Policy, RandomPolicy, SubPolicy, Uniform
+from trainer.augment.draws import OP_INDEX, Draws, draw
+from trainer.augment.policy import (
+    Operation,
+    Policy,
+    PopulationPolicy,
+    RandomPolicy,
+    SubPolicy,
+    Uniform,
+)
 from trainer.augment.presets import autoaugment_cifar10, randaugment, trivialaugment
 
 DRAWS = 10_000
@@ -137,3 +144,48 @@ def test_what_is_decided_does_not_move_the_generator() -> None:
         draw(policy, 10, generator)
         states.append(generator.get_state())
     assert states[0].equal(states[1])
+
+
+def population(
+    *probabilities: float, counts: tuple[float, ...] = (0.2, 0.3, 0.5)
+) -> PopulationPolicy:
+    names = ("invert", "equalize", "autocontrast", "cutout")
+    return PopulationPolicy(
+        name="test",
+        operations=tuple(
+            Operation(name=name, probability=p, magnitude=0.2 if name == "cutout" else None)
+            for name, p in zip(names, probabilities, strict=False)
+        ),
+        counts=counts,
+    )
+
+
+def applied(draws: Draws) -> Tensor:
+    """How many operations each image got."""
+    return (draws.op != OP_INDEX["identity"]).sum(0)
+
+
+def test_a_population_policy_applies_none_one_or_two_as_often_as_it_says() -> None:
+    numbers = applied(draw(population(1, 1, 1, 1), DRAWS, seeded()))
+    for number, chance in enumerate((0.2, 0.3, 0.5)):
+        assert_share(numbers == number, chance)
+
+
+def test_a_population_policy_meets_its_operations_in_random_order_and_none_twice() -> None:
+    first, second = draw(population(1, 1, 1, 1, counts=(0, 0, 1)), DRAWS, seeded()).op
+    assert (first != second).all()
+    for name in ("invert", "equalize", "autocontrast", "cutout"):
+        assert_share(first == OP_INDEX[name], 1 / 4)
+        assert_share(second == OP_INDEX[name], 1 / 4)
+
+
+def test_operations_that_do_not_come_up_leave_their_turn_to_the_next() -> None:
+    draws = draw(population(1, 0, 1, 0, counts=(0, 0, 1)), DRAWS, seeded())
+    assert (applied(draws) == 2).all()
+    assert set(draws.op.flatten().tolist()) == {OP_INDEX["invert"], OP_INDEX["autocontrast"]}
+
+
+def test_with_rare_operations_fewer_are_applied_than_wanted() -> None:
+    rare = applied(draw(population(0.1, 0.1, counts=(0, 0, 1)), DRAWS, seeded()))
+    assert_share(rare == 2, 0.01)  # each coin by itself
+    assert_share(rare == 1, 0.18)

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from trainer.augment.files import policy_from_dict, policy_from_json, policy_to_dict, policy_to_json
 from trainer.augment.ops import OPS
 from trainer.augment.policy import (
-    AnyPolicy,
+    Augmentation,
     ColorPipeline,
     Operation,
     Policy,
+    PolicySchedule,
+    PopulationPolicy,
     RandomPolicy,
+    Segment,
     SubPolicy,
     Uniform,
 )
@@ -60,13 +63,27 @@ POLICIES = (
         num_ops=st.integers(1, 4),
         fill=FILLS,
     )
+    | st.builds(
+        PopulationPolicy,
+        name=st.text(),
+        operations=st.lists(operations(), min_size=1, max_size=3),
+        counts=st.sampled_from([(0.2, 0.3, 0.5), (0, 1), (0.25, 0.25, 0.25, 0.25)]),
+        fill=FILLS,
+    )
     | st.builds(ColorPipeline, name=st.text(), noise=st.floats(0, 1))
+)
+SCHEDULES = st.builds(
+    PolicySchedule,
+    name=st.text(),
+    segments=st.lists(
+        st.builds(Segment, epochs=st.integers(1, 9), policy=POLICIES), min_size=1, max_size=3
+    ),
 )
 
 
 @settings(deadline=None)
-@given(POLICIES)
-def test_a_policy_comes_back_from_json_exactly(policy: AnyPolicy) -> None:
+@given(POLICIES | SCHEDULES)
+def test_a_policy_comes_back_from_json_exactly(policy: Augmentation) -> None:
     assert policy_from_json(policy_to_json(policy)) == policy
     assert policy_from_dict(policy_to_dict(policy)) == policy
 
@@ -103,7 +120,10 @@ def _document(**changes: Any) -> dict[str, Any]:
     ("document", "message"),
     [
         ([], "mine.json: expected an object, got []"),
-        ({}, "mine.json.kind: unknown value 'None'; choose from sub-policies, random, color."),
+        (
+            {},
+            "mine.json.kind: unknown value 'None'; choose from sub-policies, random, population, color, schedule.",
+        ),
         (
             {**_document(), "fil": 3},
             "mine.json: key: unknown value 'fil'; choose from kind, name, sub_policies, fill. "

@@ -6,13 +6,18 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.augment.ops import OPS, PAPER_OPS
 from trainer.augment.policy import (
     ColorPipeline,
     Operation,
     Policy,
+    PolicySchedule,
+    PopulationPolicy,
     RandomPolicy,
+    Segment,
     SubPolicy,
     Uniform,
 )
@@ -157,3 +162,53 @@ def test_values_load_without_torch() -> None:
     modules = "files, levels, ops, policy, presets, published"
     code = f"import sys; from trainer.augment import {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def schedule(*lengths: int) -> PolicySchedule:
+    """Segments of these lengths, told apart by their policies' names."""
+    return PolicySchedule(
+        name="test",
+        segments=tuple(
+            Segment(epochs=length, policy=PopulationPolicy(name=str(place), operations=(INVERT,)))
+            for place, length in enumerate(lengths)
+        ),
+    )
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(1, 500))
+def test_a_stretched_schedule_has_exactly_the_epochs_and_keeps_its_proportions(
+    lengths: list[int], epochs: int
+) -> None:
+    stretched = schedule(*lengths).stretched(epochs)
+    assert stretched.epochs == epochs
+    lasting = {segment.policy.name: segment.epochs for segment in stretched.segments}
+    for place, length in enumerate(lengths):
+        share = length * epochs / sum(lengths)
+        assert abs(lasting.get(str(place), 0) - share) <= 1
+
+
+def test_a_schedule_stretched_to_its_own_length_stays_as_it_is() -> None:
+    assert schedule(3, 1, 4).stretched(8) == schedule(3, 1, 4)
+    assert schedule(3, 1, 4).stretched(16) == schedule(6, 2, 8)
+
+
+def test_every_epoch_has_a_policy_and_the_last_one_stays() -> None:
+    names = [schedule(2, 1).at(epoch).name for epoch in range(1, 6)]
+    assert names == ["0", "0", "1", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    "counts", [(1.0,), (0.5, 0.4), (0.5, 0.6), (1.5, -0.5), (float("nan"), 1.0)]
+)
+def test_counts_that_are_no_chances_are_refused(counts: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="counts must be two or more chances that add up to 1"):
+        PopulationPolicy(name="p", operations=(INVERT,), counts=counts)
+
+
+def test_a_schedule_needs_segments_and_a_segment_epochs() -> None:
+    with pytest.raises(ConfigError, match="at least one segment is needed"):
+        PolicySchedule(name="none", segments=())
+    with pytest.raises(ConfigError, match="a segment has at least 1 epoch, got 0"):
+        schedule(0)
+    with pytest.raises(ConfigError, match="epochs must be at least 1, got 0"):
+        schedule(3).stretched(0)

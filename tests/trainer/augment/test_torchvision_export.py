@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional
 from tests.pictures import pictures
 from trainer.augment.apply import apply_drawn
 from trainer.augment.draws import draw
-from trainer.augment.policy import Operation, Policy, SubPolicy
+from trainer.augment.policy import Operation, Policy, PopulationPolicy, SubPolicy, Uniform
 from trainer.augment.presets import PRESETS, preset
 from trainer.augment.torchvision_export import to_torchvision
 from trainer.errors import ConfigError
@@ -48,14 +48,37 @@ def test_a_preset_runs_in_a_pipeline_of_other_transforms(name: str) -> None:
 @pytest.mark.parametrize("name", EXPORTABLE)
 def test_a_transformed_tensor_is_what_the_batch_kernel_gives(name: str) -> None:
     """The same random numbers, an image at a time; few pixels lie between two others."""
-    transform, same, pixels = to_torchvision(preset(name)), 0, 0
+    policy, same, pixels = preset(name), 0, 0
+    transform = to_torchvision(policy)
     for seed, image in enumerate(pictures(40, 32, 32)):
         torch.manual_seed(seed)
         theirs = transform(image)
         torch.manual_seed(seed)
-        ours = apply_drawn(image.unsqueeze(0), draw(transform.policy, 1))[0]
+        ours = apply_drawn(image.unsqueeze(0), draw(policy, 1))[0]
         same, pixels = same + int((theirs == ours).sum()), pixels + ours.numel()
     assert same / pixels > 0.99
+
+
+def test_a_population_is_drawn_as_the_batch_kernel_draws_it() -> None:
+    policy = PopulationPolicy(
+        name="population",
+        operations=(
+            Operation(name="invert", probability=0.4),
+            Operation(name="posterize", probability=0.5, magnitude=Uniform(low=2, high=8)),
+            Operation(name="color", probability=0.6, magnitude=1.5, mirrored=True),
+            Operation(name="solarize", probability=0.3, magnitude=100),
+        ),
+        counts=(0.1, 0.2, 0.3, 0.4),
+    )
+    transform, changed = to_torchvision(policy), 0
+    for seed, image in enumerate(pictures(40, 8, 8)):
+        torch.manual_seed(seed)
+        theirs = transform(image).int()
+        torch.manual_seed(seed)
+        ours = apply_drawn(image.unsqueeze(0), draw(policy, 1))[0].int()
+        changed += int((ours != image).any())
+        assert (theirs - ours).abs().max() <= 2
+    assert changed > 20
 
 
 def test_a_pil_image_stays_one() -> None:
@@ -79,7 +102,7 @@ def test_labels_pass_and_boxes_are_refused() -> None:
     assert isinstance(changed, tv_tensors.Image)
     assert label == 3
     mask = tv_tensors.Mask(torch.zeros(8, 8))
-    with pytest.raises(ConfigError, match="policy 'one': Mask cannot follow the image"):
+    with pytest.raises(TypeError, match="policy 'one': Mask cannot follow the image"):
         transform(image, mask)
 
 

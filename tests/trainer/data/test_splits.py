@@ -16,6 +16,8 @@ from trainer.data.splits import (
     Splits,
     apportion,
     carve,
+    channel_statistics,
+    hold_out,
     learning_fingerprint,
     reporting_fingerprint,
 )
@@ -190,3 +192,23 @@ def test_real_photographs_have_their_published_statistics(
     statistics = carve(decoded, DataConfig(selection_fraction=0.001)).train.statistics
     assert statistics.mean == pytest.approx((0.4909, 0.4817, 0.4458), abs=2e-4)
     assert statistics.std == pytest.approx((0.2476, 0.2439, 0.2614), abs=2e-4)
+
+
+def test_what_is_held_out_is_a_stratified_part_of_the_training_images(digits: DecodedSet) -> None:
+    whole = carve(digits, DataConfig())
+    folds = [hold_out(whole, 0.4, seed=0, number=number) for number in range(5)]
+    for fold in folds:
+        train, held, reporting = _indices(fold)
+        assert sorted(train + held) == whole.train.indices.tolist()
+        assert reporting == whole.reporting.indices.tolist()
+        shares = np.bincount(fold.selection.labels) / np.bincount(whole.train.labels)
+        assert shares == pytest.approx([0.4] * 10, abs=0.02)
+    assert len({tuple(_indices(fold)[1]) for fold in folds}) == 5
+    again = hold_out(whole, 0.4, seed=0, number=3)
+    assert _indices(again) == _indices(folds[3])
+
+
+def test_held_out_images_tell_nothing_to_the_rest(digits: DecodedSet) -> None:
+    fold = hold_out(carve(digits, DataConfig()), 0.4, seed=0, number=0)
+    assert fold.train.statistics == fold.selection.statistics
+    assert fold.train.statistics == channel_statistics(digits, fold.train.indices)

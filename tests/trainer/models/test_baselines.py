@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import pytest
 
 from trainer.errors import ConfigError
@@ -7,6 +10,19 @@ from trainer.models.baselines import BASELINES, baseline
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_at_factor_one_is_the_table(name):
     assert baseline(name) == BASELINES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("efficientnet-b0", "c6049cd439e059f9"),
+        ("efficientnet-b0-small", "66be67eee5c06117"),
+        ("efficientnet-v2-s", "82c9be3e511f9dbf"),
+    ],
+)
+def test_the_json_that_trial_keys_are_made_of_stays_what_it_was(name, digest):
+    text = json.dumps(baseline(name).to_json(), sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
 
 
 def test_the_small_baseline_differs_from_b0_in_stem_stride_and_resolution_alone():

@@ -11,42 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli_options import COMMON, SEARCH_SCALING, accepts, given, runs
+from orchestrator.cli.groups import Commands
+from orchestrator.cli.options import OPTIONS, accepts, given, runs
+from orchestrator.cli.policy import policy
 
 if TYPE_CHECKING:
     from orchestrator.config import CommonConfig
 
 
-class Commands(click.Group):
-    """Names the choices where a command is missing or misspelt."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Look a command up."""
-        from trainer.errors import unknown_value
-
-        if args[0] not in self.commands and not args[0].startswith("-"):
-            raise unknown_value("command", args[0], self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
-
-
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(cls=Commands, context_settings=SETTINGS, invoke_without_command=True)
+@click.group(cls=Commands, context_settings=SETTINGS)
 @click.version_option(package_name="orchestrator")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli() -> None:
     """Search and scale image classifiers: published recipes, your data, your budget."""
-    if ctx.invoked_subcommand is None:
-        raise click.UsageError(
-            f"no command given; choose from {', '.join(cli.commands)}, or --help"
-        )
 
 
 @cli.command("search-scaling")
-@accepts(SEARCH_SCALING, COMMON)
+@accepts(OPTIONS["search-scaling"])
 @runs
 def search_scaling(
     *, file: str | None, sets: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any
@@ -71,6 +54,35 @@ def search_scaling(
         show_json(document)
     else:
         show((*scaling_lines(document), *next_lines(result.run_dir)))
+
+
+@cli.command("search-augment")
+@accepts(OPTIONS["search-augment"])
+@runs
+def search_augment(
+    *, file: str | None, sets: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """Find an augmentation policy, and whether it is worth anything.
+
+    AutoAugment and its cheaper heirs; what was found is compared with random policies that were
+    searched at the same cost, with TrivialAugment and with none.
+    """
+    from orchestrator import api
+    from orchestrator.config import SearchAugmentConfig
+    from orchestrator.loading import load
+    from orchestrator.reporting.augment_tables import augment_lines, policy_next_lines
+    from orchestrator.reporting.live import watcher_on
+    from orchestrator.reporting.screen import show, show_json
+
+    config = load(SearchAugmentConfig, file=file, options=given(options), sets=sets)
+    config = config.with_(run_dir=config.placed("search-augment"))
+    with resumable(config), closing(watcher_on(sys.stderr)) as watcher:
+        result = api.search_augment(config, dry_run=dry_run, watcher=watcher)
+    document = result.to_json()
+    if as_json:
+        show_json(document)
+    else:
+        show((*augment_lines(document), *policy_next_lines(result.run_dir, document)))
 
 
 @cli.command()
@@ -170,6 +182,9 @@ def doctor(*, as_json: bool, **options: str | None) -> int:
     else:
         show(diagnosis_lines(diagnosis))
     return 0 if diagnosis.ready else NotReady.exit_code
+
+
+cli.add_command(policy)
 
 
 @contextmanager

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from trainer.augment.files import policy_from_json
-from trainer.augment.policy import AnyPolicy
+from trainer.augment.policy import Augmentation
 from trainer.augment.presets import PRESETS, trivialaugment
 from trainer.errors import unknown_value
 
 TRIVIAL = "trivialaugment"
 
 
-def find_policy(name: str, *, side: int = 224) -> AnyPolicy:
+def find_policy(name: str, *, side: int = 224) -> Augmentation:
     """The preset of that name, for images of that side, or the policy in that file.
 
     Raises:

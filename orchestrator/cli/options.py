@@ -59,6 +59,23 @@ SEARCH_SCALING = (
     Option("resolution", "PX", "The baseline's resolution. [default: suits the data set]"),
     Option("tune_recipe", "N", "First tune the recipe with N trials. [default: 0]"),
 )
+SEARCH_AUGMENT = (
+    Option(
+        "method",
+        "autoaugment|fast-autoaugment|pba|randaugment|random|trivialaugment|none",
+        "How policies are searched. [default: autoaugment]",
+    ),
+    Option("trials", "N", "Policies that are tried; pba: members. [default: suits the method]"),
+    Option("child", "NAME", "The network that judges, such as wrn-40-2. [default: suits device]"),
+    Option("train_images", "N", "That a child learns from; 0 for all. [default: suits device]"),
+    Option("sub_policies", "N", "Of each policy that is tried. [default: 5]"),
+    Option("controller_lr", "X", "autoaugment: of the controller. [default: 0.0035]"),
+)
+OPTIONS = {
+    "search-scaling": (*SEARCH_SCALING, *COMMON),
+    "search-augment": (*SEARCH_AUGMENT, *COMMON),
+}
+"""Command -> what it can be told without `--set`."""
 
 
 def accepts(*tables: Sequence[Option]) -> Callable[[F], F]:

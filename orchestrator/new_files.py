@@ -1,0 +1,44 @@
+"""Files that a command is asked for: new ones, under a fitting name, or nothing at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+
+
+def new_file(path: str | Path, *, option: str, suffix: str) -> Path:
+    """The path, if a file of that kind can come into being there.
+
+    Raises:
+        UsageError: it ends differently, is taken, or lies nowhere or where nothing can be written.
+    """
+    target = Path(path)
+    if target.suffix != suffix:
+        raise UsageError(f"{option} {target}: the name must end in {suffix}")
+    folder = target.absolute().parent
+    with written_to(target, option=option):  # a name may be too long to be asked about
+        taken = target.exists() or target.is_symlink()
+    if taken:
+        raise UsageError(f"{option} {target}: exists; name another file, or remove it first")
+    if not folder.is_dir():
+        raise UsageError(f"{option} {target}: there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {target}: '{folder}' is read-only")
+    return target
+
+
+@contextmanager
+def written_to(target: Path, *, option: str) -> Iterator[None]:
+    """Turn what the system refuses while a file is written into a mistake of the option's.
+
+    Raises: UsageError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{option} {target}: cannot be written: {reason}") from error

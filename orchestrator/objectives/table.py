@@ -1,0 +1,27 @@
+"""What one trial does, by name: the extension point for stages that do other things than train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from orchestrator.objectives.policies import score_policy, train_fold, train_generation
+from orchestrator.objectives.training import splits_for, trained
+from orchestrator.runners.base import Job, Objective
+from orchestrator.trial import Report
+from trainer.config import TrainConfig
+
+
+def train(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
+    """Train one configuration, from its checkpoint where there is one, and report every epoch."""
+    config = job.spec.config
+    assert isinstance(config, TrainConfig)
+    splits = splits_for(job, config.data)
+    yield from trained(job, config, splits, should_stop, known=job.known_epochs, until=job.until)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "train": train,
+    "train-fold": train_fold,
+    "train-generation": train_generation,
+    "score-policy": score_policy,
+}

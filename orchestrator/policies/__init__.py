@@ -1,0 +1,1 @@
+"""Augmentation policies as users meet them: by name, on paper, in pictures, for other tools."""
