@@ -52,6 +52,7 @@ def rates_on(images: Path, *, count: int, rounds: int) -> dict[str, float]:
         PEER: partial(_one_by_one, _torchvision(), pictures),
         "torchvision v2.AutoAugment on tensors": partial(_one_by_one, _torchvision(), tensors),
         "timm AutoAugment on PIL": partial(_one_by_one, _timm(), pictures),
+        "kornia AutoAugment on tensors": partial(_kornia, tensors),
     }
     for run in work.values():
         run()  # the first time allocates and fills caches
@@ -80,6 +81,15 @@ def _in_batches(tensors: Any) -> None:
     policy = autoaugment_cifar10()
     for batch in tensors.split(BATCH):
         apply(policy, batch)
+
+
+def _kornia(tensors: Any) -> None:
+    """kornia draws one sub-policy for a batch: every image is one, so that each has its own."""
+    from kornia.augmentation.auto import AutoAugment
+
+    augment = AutoAugment(policy="cifar10")
+    for image in tensors.float().div(255).split(1):
+        augment(image)
 
 
 def _one_by_one(transform: Callable[[Any], Any], images: Any) -> None:

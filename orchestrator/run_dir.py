@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import NotReady
+from orchestrator.errors import NotReady, UsageError
 from trainer.errors import is_disk_full
 
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp|.+\.attempt-\d+\.tmp")
 """What a process that is killed while it writes a file, or a checkpoint, leaves behind."""
+
+_NAME = re.compile(r"[\w-][\w.-]*")
+"""So that none leads out of the run's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class RunDir:
         return self.root / "report.md"
 
     def stage(self, name: str) -> Path:
-        """The folder of one stage."""
-        return self.root / name
+        """The folder of one stage. Raises: UsageError for what is no name."""
+        return self.root / _plain(name)
 
     def result(self, stage: str) -> Path:
         """The stage's result: the document that `--json` prints."""
@@ -71,7 +74,14 @@ class RunDir:
 
     def trial(self, stage: str, key: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""
-        return self.stage(stage) / "trials" / key
+        return self.stage(stage) / "trials" / _plain(key)
+
+
+def _plain(name: str) -> str:
+    """The name of a stage or trial, which a journal from elsewhere may hold."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"run directory: {name[:60]!a} is no name of a stage or trial")
+    return name
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

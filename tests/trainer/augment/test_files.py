@@ -122,7 +122,8 @@ def _document(**changes: Any) -> dict[str, Any]:
         ([], "mine.json: expected an object, got []"),
         (
             {},
-            "mine.json.kind: unknown value 'None'; choose from sub-policies, random, population, color, schedule.",
+            "mine.json.kind: unknown value 'None'; "
+            "choose from sub-policies, random, population, color, schedule.",
         ),
         (
             {**_document(), "fil": 3},
