@@ -64,6 +64,8 @@ def augment_lines(document: Row) -> Iterator[str]:
     )
     yield from titled("spent", SPENT, document["spent"])
     yield ""
+    for warning in document["warnings"]:
+        yield f"warning    {warning}"
     yield f"verdict    {document['verdict']['sentence']}"
 
 
@@ -91,5 +93,3 @@ def _asked(document: Row) -> Iterator[str]:
         f"verdict trains on {evidence['all_train_images']:,} and reports on "
         f"{evidence['reporting_images']:,} others"
     )
-    for warning in document.get("warnings", ()):
-        yield f"warning    {warning}"

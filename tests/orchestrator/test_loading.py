@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config import CommonConfig, SearchScalingConfig
+from orchestrator.config import CommonConfig, SearchAugmentConfig, SearchScalingConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import decode, decode_spec, load, overlay
 from orchestrator.trial import Bundle, TrialSpec, trial_key
@@ -319,7 +319,17 @@ def test_an_overlay_of_nothing_changes_nothing() -> None:
     assert overlay(SMALL, {}) == SMALL
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def recipes(command: str) -> list[Path]:
+    return sorted(CONFIGS.glob(f"{command}-*.yaml"))
+
+
+@pytest.mark.parametrize("path", recipes("search-augment"), ids=lambda path: path.stem)
+def test_the_policy_searches_that_come_along_can_be_loaded(path: Path) -> None:
+    config = load(SearchAugmentConfig, file=path)
+    overlay(TrainConfig(model=child("wrn-40-2", num_classes=10, resolution=32)), config.train)
+
+
+@pytest.mark.parametrize("path", recipes("search-scaling"), ids=lambda path: path.stem)
 def test_the_recipes_that_come_along_can_be_loaded(path: Path) -> None:
     config = load(SearchScalingConfig, file=path)
     overlay(TrainConfig(model=baseline("efficientnet-b0", num_classes=10)), config.train, "train")

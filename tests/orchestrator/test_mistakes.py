@@ -14,8 +14,10 @@ from PIL import Image
 
 from orchestrator import api
 from orchestrator.__main__ import main
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config import SearchAugmentConfig, SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
+from orchestrator.stages.augment_result import asked as augment_asked
+from orchestrator.stages.augment_run import plan_for as augment_plan_for
 from orchestrator.stages.scaling_result import asked
 from orchestrator.stages.scaling_run import plan_for
 
@@ -104,6 +106,62 @@ def test_a_mistake_is_one_line_that_names_it(run: Run, tmp_path: Path, mistake: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def policy(**operation: object) -> str:
+    """A policy file of one operation."""
+    row = {"name": "rotate", "magnitude": 30, **operation}
+    document = {"kind": "sub-policies", "name": "mine", "sub_policies": [{"operations": [row]}]}
+    return json.dumps(document)
+
+
+AUGMENT_MISTAKES = {
+    "an unknown method": (["--method", "autoagument"], "--method", "'autoaugment'?"),
+    "an unknown child": (["--child", "wrn-40"], "child", "wrn-40-2"),
+    "a depth that cannot be": (["--child", "wrn-41-2"], "depth", "40 or 46"),
+    "a child too deep for its images": (
+        ["--set", "resolution=8", "--child", "efficientnet-b0"],
+        "resolution",
+        "at least 32",
+    ),
+    "no trials": (["--trials", "0"], "--trials", "between 1 and"),
+    "a population of one": (["--method", "pba", "--trials", "1"], "trials", "at least 2"),
+    "fewer images than classes": (["--train-images", "5"], "train_images", "10 classes"),
+    "more images than there are": (["--train-images", "5000"], "train_images", "1079"),
+    "a learning rate of nothing": (["--controller-lr", "0"], "--controller-lr", "positive"),
+    "a misspelt setting": (["--set", "fold=3"], "fold", "Did you mean 'folds'?"),
+    "a setting with an option": (["--set", "train.data.train_images=9"], "train-images", ""),
+    "a setting of the other family": (["--set", "train.model.stages=[]"], "stages", ""),
+    "an unknown operation": (["--policy", "op.json"], "rotat", "Did you mean 'rotate'?"),
+    "a probability above one": (["--policy", "chance.json"], "probability", "within 0 and 1"),
+    "a magnitude out of range": (["--policy", "far.json"], "magnitude", "-180 and 180"),
+    "an empty policy": (["--policy", "empty.json"], "empty.json", "at least one sub-policy"),
+    "a run of another command": (["--run-dir", "other"], "belongs to 'search-scaling'", ""),
+}
+
+
+@pytest.mark.parametrize("mistake", AUGMENT_MISTAKES)
+def test_a_mistake_in_a_policy_search_is_one_line_too(
+    run: Run, tmp_path: Path, mistake: str
+) -> None:
+    files = {
+        "op": policy(name="rotat"),
+        "chance": policy(probability=1.5),
+        "far": policy(magnitude=500),
+        "empty": json.dumps({"kind": "sub-policies", "name": "mine", "sub_policies": []}),
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    (tmp_path / "other").mkdir()
+    description = json.dumps({"version": 1, "command": "search-scaling"})
+    (tmp_path / "other" / "run.json").write_text(description)
+    before = sorted(tmp_path.rglob("*"))
+    arguments, named, hint = AUGMENT_MISTAKES[mistake]
+    code, out, err = run("search-augment", "--dry-run", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert named in err
+    assert hint in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_empty_class_is_named(run: Run, tmp_path: Path) -> None:
     (photos(tmp_path / "set", ["cat", "dog"]) / "emu").mkdir()
     code, _, err = run("search-scaling", "--dataset", "set")
@@ -181,6 +239,40 @@ LINE = [
     *("--classes", "10", "--controls", "none", "--runner", "inline", "--policy", "cutout"),
     *("--set", "train.optim.lr=0.1", "--set", "train.model.dropout=0.1", "--config", "c.yaml"),
 ]
+
+
+AUGMENT_LINE = [
+    *("search-augment", "--method", "pba", "--trials", "4", "--child", "wrn-10-0.5", "--epochs"),
+    *("4", "--seeds", "2", "--train-images", "100", "--sub-policies", "3", "--controls", "none"),
+    *("--controller-lr", "0.01", "--policy", "cutout", "--set", "interval=2", "--config"),
+    *("c.yaml", "--runner", "inline", "--set", "train.optim.lr=0.1", "--classes", "10"),
+]
+
+
+def test_mutated_lines_of_a_policy_search_leave_no_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(config: SearchAugmentConfig, *, dry_run: bool, watcher: Watcher) -> api.StageResult:
+        plan, _ = augment_plan_for(config, watcher=watcher)
+        document = {**augment_asked(plan), "plan": plan.cost(None).to_json()}
+        return api.StageResult(run_dir=None, document=document)
+
+    monkeypatch.setattr(api, "search_augment", planned)
+    rng, codes = random.Random(0), set()
+    for _ in range(300):
+        settings = ["epochs: 2", "train:", "  optim:", "    lr: 0.1", "folds: 3"]
+        if rng.random() < 0.5:
+            settings = mutated(rng, settings)
+        (tmp_path / "c.yaml").write_text("\n".join(settings), encoding="utf-8")
+        line = mutated(rng, AUGMENT_LINE) if rng.random() < 0.7 else [*AUGMENT_LINE]
+        if "--dry-run" not in line:
+            line.append("--dry-run")
+        code, _, err = run(*line)
+        codes.add(code)
+        assert code in (0, 2, 4), (line, settings, err)
+        if code:
+            assert err.splitlines()[-1].startswith("error: "), (line, settings, err)
+    assert {0, 2} <= codes
 
 
 def test_a_thousand_mutated_command_lines_leave_no_traceback(
