@@ -62,7 +62,8 @@ def train_generation(job: Job, should_stop: Callable[[], bool]) -> Iterator[Repo
         if "epoch" in report:
             report = {**report, "epoch": report["epoch"] - config.begin}
         yield report
-    if config.retires is not None:  # whole generations may not fit the disk
+    kept = job.workspace.keep_checkpoints == "all"
+    if config.retires is not None and not kept:  # all generations may not fit the disk
         (run.trial(job.spec.stage, config.retires) / "last.pt").unlink(missing_ok=True)
 
 

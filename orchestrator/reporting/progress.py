@@ -83,7 +83,7 @@ class Pace:
         self._clock = clock
         self._since: float | None = None
         self._epochs = 0
-        self._horizons: dict[str, int] = {}
+        self._horizons: dict[str, float] = {}
         self._speeds: dict[str, float] = {}
 
     def hear(self, event: Event) -> None:
@@ -113,9 +113,15 @@ class Pace:
         left = begun + max(0, planned - len(trials)) * horizon
         return left * (self._clock() - self._since) / self._epochs
 
-    def _horizon(self, history: History, stage: str) -> int:
-        """Epochs of a trial; all of a stage have the same, so one is decoded."""
+    def _horizon(self, history: History, stage: str) -> float:
+        """Epochs of a trial: one is decoded for all, unless they differ, as the plan then says."""
         if stage not in self._horizons:
-            first = next(history.trials(stage))
-            self._horizons[stage] = int(first.proposal["config"].get("epochs", 1))
+            first = next(history.trials(stage)).proposal["config"].get("epochs")
+            self._horizons[stage] = first or _planned_epochs(history, stage)
         return self._horizons[stage]
+
+
+def _planned_epochs(history: History, stage: str) -> float:
+    """Epochs of a trial, on the average of the plan."""
+    plan = history.questions.get(stage, {}).get("plan") or {}
+    return float(plan.get("epochs", 1)) / max(plan.get("trials", 1), 1)

@@ -197,7 +197,11 @@ class AugmentPlan:
         for generation in range(self.generations):
             begin = generation * self.settings.interval
             end = min(begin + self.settings.interval, child.epochs)
-            yield from [_until(child, end - begin)] * self.trials
+            kept = generation >= self.generations - 2  # the others' checkpoints are removed
+            part = PlannedRun(
+                macs=child.macs, params=child.params if kept else 0, epochs=end - begin
+            )
+            yield from [part] * self.trials
 
     @property
     def _share(self) -> float:
