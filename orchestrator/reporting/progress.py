@@ -117,11 +117,12 @@ class Pace:
         """Epochs of a trial: one is decoded for all, unless they differ, as the plan then says."""
         if stage not in self._horizons:
             first = next(history.trials(stage)).proposal["config"].get("epochs")
-            self._horizons[stage] = first or _planned_epochs(history, stage)
+            self._horizons[stage] = float(first or _planned_epochs(history, stage))
         return self._horizons[stage]
 
 
 def _planned_epochs(history: History, stage: str) -> float:
     """Epochs of a trial, on the average of the plan."""
     plan = history.questions.get(stage, {}).get("plan") or {}
-    return float(plan.get("epochs", 1)) / max(plan.get("trials", 1), 1)
+    epochs: float = plan.get("epochs", 1) / max(plan.get("trials", 1), 1)
+    return epochs

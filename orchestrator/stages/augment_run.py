@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from orchestrator.config import SearchAugmentConfig
-from orchestrator.estimates import check_disk
 from orchestrator.loading import overlay
 from orchestrator.machine import bundle_for
-from orchestrator.places import runner_factory
 from orchestrator.policies.finding import find_policy
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir, write_whole
-from orchestrator.runners.base import Workspace
-from orchestrator.session import cache_root, check_run_dir, open_session, run_stage
+from orchestrator.session import check_run_dir
 from orchestrator.stages.augment_plan import STAGE, AugmentPlan
 from orchestrator.stages.augment_result import asked
 from orchestrator.stages.augment_setup import plan_augment
+from orchestrator.stages.carrying import carry_out, check_place, seconds_per_mac
 from orchestrator.stages.reading import read_set
 from orchestrator.stages.search_augment import AugmentSearch
 from orchestrator.suited import suited_child
 from trainer.augment.files import policy_from_dict, policy_to_json
-from trainer.complexity import count
 from trainer.data.splits import Splits, carve
 
 
 def dry(config: SearchAugmentConfig, *, watcher: Watcher) -> dict[str, Any]:
     """The plan with its cost, from a short measured step time; writes nothing but the cache."""
-    from trainer.probe import training_speed
-
-    if config.run_dir is not None:
-        check_run_dir(RunDir(Path(config.run_dir)), STAGE)
+    check_place(config, STAGE)
     plan, whole = plan_for(config, watcher=watcher)
-    device = "cuda" if plan.resources[0].gpus else "cpu"
-    speed = training_speed(plan.child, device=device)
-    images = len(whole.train) + len(whole.selection) / 3  # a forward pass is a third of a step
-    rate = images / speed / count(plan.child.model).macs
+    rate = seconds_per_mac(plan.child, whole, bundle=plan.resources[0])
     return {**asked(plan), "plan": plan.cost(rate).to_json()}
 
 
@@ -44,29 +34,18 @@ def run(config: SearchAugmentConfig, *, run_dir: RunDir, watcher: Watcher) -> di
     """The search, begun or continued in `run_dir`, to its result and `policy.json`."""
     check_run_dir(run_dir, STAGE)
     plan, whole = plan_for(config, watcher=watcher)
-    check_disk(run_dir.root, plan.cost(None).disk_bytes)
-    workspace = Workspace(
-        run_root=run_dir.root,
-        cache_root=cache_root(config),
-        keep_checkpoints=config.keep_checkpoints,
-        skip_unreadable=config.skip_unreadable,
-    )
 
     def keep(document: dict[str, Any]) -> None:
         _write_policy(run_dir, document, plan, whole)
 
-    with open_session(run_dir, command=STAGE, config=config) as session:
-        for line in (f"run directory: {config.run_dir or run_dir.root}", *session.notes):
-            watcher.say(line)
-        return run_stage(
-            session,
-            AugmentSearch(plan),
-            config=config,
-            workspace=workspace,
-            runner=runner_factory(config, plan.resources[0]),
-            watcher=watcher,
-            keep=keep,
-        )
+    return carry_out(
+        AugmentSearch(plan),
+        config,
+        run_dir=run_dir,
+        bundle=plan.resources[0],
+        watcher=watcher,
+        keep=keep,
+    )
 
 
 def plan_for(config: SearchAugmentConfig, *, watcher: Watcher) -> tuple[AugmentPlan, Splits]:
