@@ -76,7 +76,16 @@ def policy_next_lines(run_dir: Path | None, document: Row) -> Iterator[str]:
         near = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
         file = near / "search-augment" / "policy.json"
         yield f"use it     --policy {file}"
-        yield f"elsewhere  orchestrator policy convert {file} --to torchvision --output policy.py"
+        if _is_known_elsewhere(document["policy"]):
+            convert = f"orchestrator policy convert {file}"
+            yield f"elsewhere  {convert} --to torchvision --output policy.py"
+
+
+def _is_known_elsewhere(policy: Row) -> bool:
+    """Whether torchvision can do it: it knows no epochs and lacks two operations."""
+    groups = policy.get("sub_policies") or [{"operations": policy.get("operations", [])}]
+    names = {operation["name"] for group in groups for operation in group["operations"]}
+    return policy["kind"] != "schedule" and not names & {"sample-pairing", "solarize-add"}
 
 
 def _asked(document: Row) -> Iterator[str]:
