@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config import SearchAugmentConfig, SearchScalingConfig
+from orchestrator.config import ScaleConfig, SearchAugmentConfig, SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
 
@@ -78,6 +78,29 @@ def search_augment(
     if dry_run:
         return StageResult(run_dir=None, document=dry(asked, watcher=watcher))
     run_dir = RunDir(Path(asked.placed("search-augment")).absolute())
+    document = run(asked, run_dir=run_dir, watcher=watcher)
+    return StageResult(run_dir=run_dir.root, document=document)
+
+
+def scale(
+    config: ScaleConfig | None = None,
+    *,
+    dry_run: bool = False,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> StageResult:
+    """Train a family: `scale(from_="runs/photos", phi="1-3", mode="all")`.
+
+    Options and errors are those of `search_scaling`; `from_` is `--from`.
+    """
+    from orchestrator.loading import load
+    from orchestrator.stages.scale_run import dry, run
+
+    watcher = watcher or Silent()
+    asked = load(ScaleConfig, options=options) if config is None else config
+    if dry_run:
+        return StageResult(run_dir=None, document=dry(asked, watcher=watcher))
+    run_dir = RunDir(Path(asked.placed("scale")).absolute())
     document = run(asked, run_dir=run_dir, watcher=watcher)
     return StageResult(run_dir=run_dir.root, document=document)
 

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 
 from orchestrator.runners.base import KeepCheckpoints
 from search_spaces.budget import parse_budget, parse_count
+from search_spaces.compound_scaling import ScalingCoefficients
+from search_spaces.family_tables import parse_modes, parse_phis, parse_published
 from trainer.config import Strict, require
 from trainer.errors import ConfigError
 from trainer.models.rounding import exact
@@ -19,6 +21,9 @@ _MOST = 1_000_000
 """No count of epochs, workers, classes … can be meant that is larger."""
 _LONGEST = 24
 """No number can be meant that has more characters."""
+_LONGEST_LIST = 200
+_LARGEST_BASE = 4
+"""No axis can be meant to grow faster than this with φ."""
 _SEEDS = 2**31
 _COSTLIEST = 10**18
 _LESS = re.compile(r"0+(\.\d*)?[x×]", re.IGNORECASE)
@@ -209,6 +214,82 @@ class SearchAugmentConfig(CommonConfig):
         refuse_elsewhere(self.train, _OF_THE_CHILD)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleConfig(CommonConfig):
+    """A family of networks, trained and compared."""
+
+    families: ClassVar[tuple[str, ...]] = ("efficientnet",)
+
+    published: bool = False
+    """The published sizes with their rounded factors, resolutions and dropout."""
+    members: str | None = None
+    """Which of the published sizes, such as `B0,B2`; None means all of them."""
+    from_: str | None = None
+    """Run directory of a search for α, β, γ: its winner, baseline and data set."""
+    coefficients: str | None = None
+    """`α,β,γ`, each at least 1."""
+    phi: str | None = None
+    """`1-7`, `1,2.5`, `1-3,5`; None means 1-7."""
+    mode: str = "compound"
+    """What grows with φ: `compound`, or `depth`, `width`, `resolution` alone at the compound
+    network's cost; several with commas, or `all`."""
+    baseline: str | None = None
+    """None means the one that suits the data set's images."""
+    baseline_width: str | None = None
+    """Multiplier of the baseline's own channels, before α, β, γ; None means what suits the set."""
+    resolution: int | None = None
+    """The baseline's side in pixels; None means what suits the data set."""
+    resolution_multiple: int = 1
+    """Sides are rounded to the nearest multiple of this; halves go up."""
+
+    def __post_init__(self) -> None:
+        CommonConfig.__post_init__(self)  # super() does not find its class under slots=True
+        for name in ("members", "from_", "coefficients", "phi", "mode", "baseline"):
+            _check_text(name, getattr(self, name))
+        for name in ("members", "coefficients", "phi", "mode"):
+            text = getattr(self, name) or ""
+            require(len(text) <= _LONGEST_LIST, f"{name}: '{_cut(text)}' is too long")
+        for name in ("resolution", "resolution_multiple"):
+            check_count(name, getattr(self, name), least=1)
+        self._check_table()
+        if self.members is not None:
+            parse_published(self.members)
+        if self.coefficients is not None:
+            _check_coefficients(self.coefficients)
+        if self.phi is not None:
+            parse_phis(self.phi)
+        parse_modes(self.mode)
+        if self.baseline_width is not None:
+            check_decimal("baseline_width", self.baseline_width, least=0, most=100)
+        refuse_elsewhere(self.train, _SEARCHED)
+        _check_judged_on(self.train)
+
+    def _check_table(self) -> None:
+        """There are two tables, and each has options of its own."""
+        others = ("from_", "coefficients", "phi", "baseline", "baseline_width", "resolution")
+        if self.published:
+            for name in others:
+                require(
+                    getattr(self, name) is None,
+                    f"{name}: the published sizes are as they are; leave out this or --published",
+                )
+            for name, usual in (("mode", "compound"), ("resolution_multiple", 1)):
+                require(
+                    getattr(self, name) == usual,
+                    f"{name}: the published sizes are as they are; leave out this or --published",
+                )
+        require(
+            self.members is None or self.published,
+            "members: chooses among the published sizes; use --phi, or add --published",
+        )
+        if self.from_ is not None:
+            for name in ("coefficients", "baseline", "baseline_width", "resolution"):
+                require(
+                    getattr(self, name) is None,
+                    f"{name}: the run behind --from brings its own; leave out one of the two",
+                )
+
+
 def check_count(name: str, value: int | None, *, least: int) -> None:
     """Refuse what cannot be a count of anything here; None is left to a default."""
     if value is not None and not least <= value <= _MOST:
@@ -244,6 +325,24 @@ def _check_text(name: str, text: str | None) -> None:
             "\0" not in text and text == text.encode(errors="replace").decode(),
             f"{name}: {text!a} is not UTF-8 text",
         )
+
+
+def _check_coefficients(text: str) -> None:
+    for part in text.split(","):
+        check_short("coefficients", part)
+    largest = max(ScalingCoefficients.parse(text).to_json())
+    require(
+        largest <= _LARGEST_BASE,
+        f"coefficients: '{text}': {largest:g} is more than any axis grows, {_LARGEST_BASE} at most",
+    )
+
+
+def _check_judged_on(overlay: Mapping[str, Any]) -> None:
+    data = overlay.get("data")
+    require(
+        not (isinstance(data, Mapping) and "evaluate_on" in data),
+        "train.data.evaluate_on: a family is judged on the reporting split",
+    )
 
 
 def _check_gpus(number: float | None) -> None:

@@ -73,7 +73,7 @@ def load(
     given = {key: value for key, value in (options or {}).items() if value is not None}
     layers = [
         Layer(read_settings(file) if file is not None else {}, lambda path: f"{file}: {path}"),
-        Layer(given, lambda path: f"--{path.replace('_', '-')}"),
+        Layer(given, lambda path: f"--{path.rstrip('_').replace('_', '-')}"),
         *(Layer(parse_setting(text), lambda path: f"--set {path}") for text in sets),
     ]
 

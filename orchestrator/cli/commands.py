@@ -86,6 +86,36 @@ def search_augment(
 
 
 @cli.command()
+@accepts(OPTIONS["scale"])
+@runs
+def scale(
+    *, file: str | None, sets: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """Train the family that α, β, γ give, and see what scaling is worth.
+
+    Sizes B1, B2, … follow from a search's result or from given coefficients; beside them, depth,
+    width or resolution grown alone to the same cost. The published sizes are a table of their own.
+    """
+    from orchestrator import api
+    from orchestrator.config import ScaleConfig
+    from orchestrator.loading import load
+    from orchestrator.reporting.live import watcher_on
+    from orchestrator.reporting.scale_tables import scale_lines
+    from orchestrator.reporting.screen import show, show_json
+    from orchestrator.reporting.tables import next_lines
+
+    config = load(ScaleConfig, file=file, options=given(options), sets=sets)
+    config = config.with_(run_dir=config.placed("scale"))
+    with resumable(config), closing(watcher_on(sys.stderr)) as watcher:
+        result = api.scale(config, dry_run=dry_run, watcher=watcher)
+    document = result.to_json()
+    if as_json:
+        show_json(document)
+    else:
+        show((*scale_lines(document), *next_lines(result.run_dir)))
+
+
+@cli.command()
 @click.option("--run-dir", metavar="DIR", required=True, help="The run to look at.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def status(*, run_dir: str, as_json: bool) -> None:

@@ -27,7 +27,7 @@ class Option:
     @property
     def flag(self) -> str:
         """As it is typed."""
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{self.name.rstrip('_').replace('_', '-')}"
 
 
 COMMON = (
@@ -71,9 +71,22 @@ SEARCH_AUGMENT = (
     Option("sub_policies", "N", "Of each policy that is tried. [default: 5]"),
     Option("controller_lr", "X", "autoaugment: of the controller. [default: 0.0035]"),
 )
+SCALE = (
+    Option("published", "", "The published sizes, B0 to B8 and L2; 1000 classes unless --classes."),
+    Option("members", "NAMES", "Some of the published sizes, such as B0,B2. [default: all]"),
+    Option("from_", "RUN_DIR", "Scale what this search-scaling run found, on its data set."),
+    Option("coefficients", "α,β,γ", "Scale by these, such as 1.2,1.1,1.15."),
+    Option("phi", "LIST", "Sizes: 1-7, or 1,2.5. [default: 1-7]"),
+    Option("mode", "LIST", "compound, depth, width, resolution, several or all."),
+    Option("baseline", "NAME", "The network that is scaled. [default: suits the data set]"),
+    Option("resolution", "PX", "The baseline's resolution. [default: suits the data set]"),
+    Option("resolution_multiple", "PX", "Round resolutions to a multiple of this. [default: 1]"),
+)
 OPTIONS = {
     "search-scaling": (*SEARCH_SCALING, *COMMON),
     "search-augment": (*SEARCH_AUGMENT, *COMMON),
+    # The single axes of `--mode` are a family's controls.
+    "scale": (*SCALE, *(option for option in COMMON if option.name != "controls")),
 }
 """Command -> what it can be told without `--set`."""
 

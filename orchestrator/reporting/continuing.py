@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.cli.options import OPTIONS
-from orchestrator.config import CommonConfig, SearchAugmentConfig, SearchScalingConfig
+from orchestrator.config import (
+    CommonConfig,
+    ScaleConfig,
+    SearchAugmentConfig,
+    SearchScalingConfig,
+)
 
 CONFIGS: dict[str, type[CommonConfig]] = {
     "search-scaling": SearchScalingConfig,
     "search-augment": SearchAugmentConfig,
+    "scale": ScaleConfig,
 }
 """Command -> the type of its configuration."""
 _NAMED_ELSEWHERE = ("run_dir", "tracking_uri")
@@ -29,7 +35,8 @@ def command_line(description: Mapping[str, Any], run_dir: str, **changes: Any) -
     command, config = description["command"], {**description.get("config", {}), **changes}
     config_type = CONFIGS.get(command)
     default = config_type().to_json() if config_type else {}
-    flags = {option.name for option in OPTIONS.get(command, ())}  # all else is `--set` only
+    # what has no flag is `--set` only
+    flags = {option.name: option.flag for option in OPTIONS.get(command, ())}
     words = ["orchestrator", command, "--run-dir", run_dir]
     for name, value in config.items():
         if name not in _NAMED_ELSEWHERE and name in default and value != default[name]:
@@ -37,14 +44,14 @@ def command_line(description: Mapping[str, Any], run_dir: str, **changes: Any) -
     return words
 
 
-def _arguments(name: str, value: Any, *, flags: Container[str]) -> Iterator[str]:
+def _arguments(name: str, value: Any, *, flags: Mapping[str, str]) -> Iterator[str]:
     if name not in flags:
         for path, leaf in _leaves(name, value):
             yield from ("--set", f"{path}={_text(leaf)}")
     elif value is True:
-        yield f"--{name.replace('_', '-')}"
+        yield flags[name]
     elif value not in (None, False):
-        yield from (f"--{name.replace('_', '-')}", str(value))
+        yield from (flags[name], str(value))
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

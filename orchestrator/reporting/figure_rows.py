@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -63,6 +63,41 @@ class Budget:
     low: float
     high: float
     baseline: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModePoint:
+    """A trained member of a family."""
+
+    label: str
+    macs: int
+    mean: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeLine:
+    """The members that were scaled in one way, the cheapest first."""
+
+    mode: str
+    points: tuple[ModePoint, ...]
+
+
+def mode_lines(document: Row) -> list[ModeLine]:
+    """A line for each way of scaling; what has no accuracy is left out."""
+    rows = [row for row in document["results"] if row["mean"] is not None]
+    modes = dict.fromkeys(row["mode"] for row in rows)
+    return [
+        ModeLine(mode=mode, points=tuple(_points(row for row in rows if row["mode"] == mode)))
+        for mode in modes
+    ]
+
+
+def _points(rows: Iterable[Row]) -> Iterator[ModePoint]:
+    for row in sorted(rows, key=lambda row: row["macs"]):
+        low, high = row["interval"]
+        label = row["beside"] or row["name"]
+        yield ModePoint(label=label, macs=row["macs"], mean=row["mean"], interval=(low, high))
 
 
 def accuracy_dots(document: Row) -> list[Dot]:

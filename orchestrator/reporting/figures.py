@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ from orchestrator.reporting.figure_rows import (
     Dot,
     Kind,
     Member,
+    ModeLine,
     RankChart,
     RankLine,
     dodges,
@@ -64,6 +65,14 @@ STYLES: Mapping[Kind, Style] = {
     "finalist": Style(DARK, "h", "finalist, told apart"),
     "control": Style(ORANGE, "D", "control"),
     "dropped": Style(PALE, ".", "no finalist: one run,\nas far as it went"),
+}
+
+MODES: Mapping[str, Style] = {
+    "published": Style(BLUE, "o", "published sizes"),
+    "compound": Style(BLUE, "o", "compound"),
+    "depth": Style(ORANGE, "D", "depth alone"),
+    "width": Style(GREEN, "s", "width alone"),
+    "resolution": Style(DARK, "^", "resolution alone"),
 }
 
 
@@ -184,6 +193,37 @@ def draw_arms(arms: Sequence[Mapping[str, Any]], found: str, path: Path) -> None
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_xlabel("top-1, reporting split: mean, 95 % interval, and every run")
+    _save(figure, path)
+
+
+def draw_modes(lines: Sequence[ModeLine], path: Path) -> None:
+    """Accuracy against multiply-adds with 95 % intervals, a line for each way of scaling."""
+    figure, axes = _figure(7.6, 4.6)
+    axes.set_xscale("log")
+    for line in lines:
+        style, macs = MODES[line.mode], [point.macs for point in line.points]
+        means = [point.mean for point in line.points]
+        axes.vlines(
+            macs,
+            [point.interval[0] for point in line.points],
+            [point.interval[1] for point in line.points],
+            color=style.color,
+            lw=1.4,
+            alpha=0.7,
+        )
+        axes.plot(macs, means, f"{style.marker}-", color=style.color, ms=7, label=style.legend)
+    for point in lines[0].points:
+        axes.annotate(
+            point.label, (point.macs, point.mean), xytext=(4, 6), textcoords="offset points"
+        )
+    costs = [point.macs for point in lines[0].points]
+    ticks = [cost for place, cost in enumerate(costs) if not place or cost > 1.2 * costs[place - 1]]
+    axes.set_xticks(ticks, [magnitude(cost) for cost in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set_xlabel("multiply-adds")
+    axes.set_ylabel("top-1, reporting split")
+    axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
 
 

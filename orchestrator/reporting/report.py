@@ -16,6 +16,7 @@ from orchestrator.reporting.continuing import CONFIGS, command_line
 from orchestrator.reporting.formats import counted, duration, size
 from orchestrator.reporting.markdown import bullets, code, paragraph, section, table
 from orchestrator.reporting.progress import describe, stages_of
+from orchestrator.reporting.scale_report import scale_chapter
 from orchestrator.reporting.scaling_report import scaling_chapter
 from orchestrator.reporting.spending import Spent, spent_on
 from orchestrator.reporting.tables import Columns, Row
@@ -24,6 +25,7 @@ from orchestrator.run_dir import RunDir, write_whole
 CHAPTERS: dict[str, Callable[[Row, History, RunDir], list[str]]] = {
     "search-scaling": scaling_chapter,
     "search-augment": augment_chapter,
+    "scale": scale_chapter,
 }
 """Stage -> what its result says; a stage without one is reported by its trials alone."""
 FAILURES: Columns = {
