@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +123,8 @@ def run_stage(
 
     Raises: StageFailed, NotReady, Interrupted.
     """
-    ask(session, stage)
+    if changed := ask(session, stage):
+        watcher.say(changed)
     uri = config.tracking_uri
     mirror = start_mirror(session.run_dir, tracking_uri=uri, log_dir=session.run_dir.logs)
     with mirror:
@@ -167,14 +168,33 @@ def _is_done(stage: Stage, history: History, seed: int) -> bool:
     return stage.decide(history) is None and not stage.propose(history, count=1, seed=seed)
 
 
-def ask(session: Session, stage: Stage) -> None:
-    """Journal the question where it is new; the answer to another one is no result any more."""
+def ask(session: Session, stage: Stage) -> str:
+    """Journal the question where it is new; the answer to another one is no result any more.
+
+    Returns what has changed since it was last asked, on one line; "" where nothing has.
+    """
     before = session.history.questions.get(stage.name)
     if before is not None and before["question"] == stage.question:
-        return
+        return ""
     session.run_dir.result(stage.name).unlink(missing_ok=True)
     event = {"event": "stage", "stage": stage.name, "question": stage.question, "plan": stage.cost}
     history_of(session.journal.append([event]), into=session.history)
+    return _changed(before["question"], stage.question) if before is not None else ""
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is asked otherwise, and what that means for the trials that there are."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    told = (
+        "other images"
+        if name == "fingerprint"
+        else f"{name.replace('_', ' ')} {now.get(name)} instead of {before.get(name)}"
+        for name in names
+    )
+    meaning = "trials that match are not run again"
+    if "epochs" in names:
+        meaning = "with other epochs all trials are others: their schedule has another horizon"
+    return f"asked anew with {', '.join(told)}; {meaning}"
 
 
 def _describe(run_dir: RunDir, command: str, config: CommonConfig) -> None:
