@@ -185,16 +185,21 @@ def ask(session: Session, stage: Stage) -> str:
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What is asked otherwise, and what that means for the trials that there are."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    told = (
-        "other images"
-        if name == "fingerprint"
-        else f"{name.replace('_', ' ')} {now.get(name)} instead of {before.get(name)}"
-        for name in names
-    )
+    told = (_difference(name, before.get(name), now.get(name)) for name in names)
     meaning = "trials that match are not run again"
     if "epochs" in names:
         meaning = "with other epochs all trials are others: their schedule has another horizon"
     return f"asked anew with {', '.join(told)}; {meaning}"
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    if name == "fingerprint":
+        return "other images"
+    return f"{name.replace('_', ' ')} {_shown(now)} instead of {_shown(before)}"
+
+
+def _shown(value: Any) -> str:
+    return "the default" if value is None else str(value)
 
 
 def _describe(run_dir: RunDir, command: str, config: CommonConfig) -> None:

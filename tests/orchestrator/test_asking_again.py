@@ -33,7 +33,7 @@ def test_a_changed_grid_reuses_what_matches(tmp_path: Path) -> None:
     asked(tmp_path / "run", SearchScalingConfig())
     said = asked(tmp_path / "run", SearchScalingConfig(grid_step="0.1", seeds=5))
     assert said == (
-        "asked anew with seeds 5 instead of None, grid step 0.1 instead of 0.05; "
+        "asked anew with seeds 5 instead of the default, grid step 0.1 instead of 0.05; "
         "trials that match are not run again"
     )
 
