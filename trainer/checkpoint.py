@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainer.augment.files import policy_from_dict, policy_to_dict
 from trainer.augment.policy import PolicySchedule, policy_at
-from trainer.config import RECIPE_VERSION, EpochReport, TrainConfig
+from trainer.config import RECIPE_VERSION, EpochReport, Strict, TrainConfig
 from trainer.errors import CheckpointError, DiskFull, TrainerError, is_disk_full
 
 FORMAT = 1
@@ -111,7 +111,7 @@ def save_run(
     path: Path,
     state: Mapping[str, Any],
     *,
-    config: TrainConfig,
+    config: Strict,
     history: tuple[EpochReport, ...],
     attempt: int = 1,
 ) -> None:
@@ -121,7 +121,7 @@ def save_run(
     _write(path, "run", body, config=config, attempt=attempt)
 
 
-def load_run(path: Path, *, config: TrainConfig) -> RunCheckpoint:
+def load_run(path: Path, *, config: Strict) -> RunCheckpoint:
     """Read what `save_run` wrote for this very configuration.
 
     Raises: CheckpointError when the file is not that, or names another configuration or recipe.
@@ -178,9 +178,7 @@ def _suffix(attempt: int) -> str:
     return f".attempt-{attempt}.tmp"
 
 
-def _write(
-    path: Path, kind: str, body: dict[str, Any], *, config: TrainConfig, attempt: int
-) -> None:
+def _write(path: Path, kind: str, body: dict[str, Any], *, config: Strict, attempt: int) -> None:
     header = {"format": FORMAT, "kind": kind, "recipe": RECIPE_VERSION}
     buffer = io.BytesIO()
     torch.save({**header, "config": json.dumps(config.to_json()), **body}, buffer)
@@ -234,13 +232,17 @@ def _report(fields: dict[str, Any]) -> EpochReport:
 
 
 def _require_same(path: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    # where the images lie does not matter: a run may go on after its data set was moved
-    for config in (found, asked):
-        config["data"].pop("dataset")
-    for where, there, here in _differences(found, asked):
+    for where, there, here in _differences(_unplaced(found), _unplaced(asked)):
         raise CheckpointError(
             f"{path}: belongs to another configuration: {where} is {there!r} there, {here!r} here"
         )
+
+
+def _unplaced(config: Any) -> Any:
+    """The same without where the images lie: a run may go on after its data set was moved."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _unplaced(value) for key, value in config.items() if key != "dataset"}
 
 
 def _differences(found: Any, asked: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:

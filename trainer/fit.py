@@ -66,7 +66,7 @@ def fit(
     device = torch.device(device)
     last = config.epochs if stop_after is None else min(stop_after, config.epochs)
     saver = Unsaved() if checkpoint is None else DirectorySaver(checkpoint, config=config)
-    run = _Run(config, splits, device=device, pulse=_Pulse(beat_seconds), should_stop=should_stop)
+    run = _Run(config, splits, device=device, pulse=Pulse(beat_seconds), should_stop=should_stop)
     reports = run.reports(saver, known=known_epochs, last=last)
     return isolated(reports, threads=config.execution.threads, device=device)
 
@@ -75,7 +75,7 @@ class _Stopped(Exception):
     """The caller wants no more."""
 
 
-class _Pulse:
+class Pulse:
     """Knows when a sign of life is due; its clock stands still while the caller looks at one."""
 
     def __init__(self, seconds: float) -> None:
@@ -106,7 +106,7 @@ class _Run:
         splits: Splits,
         *,
         device: torch.device,
-        pulse: _Pulse,
+        pulse: Pulse,
         should_stop: Callable[[], bool],
     ) -> None:
         self._config = config

@@ -52,7 +52,7 @@ def training_batches(
     is the only one: batch norm on a few leftover images would disturb its statistics.
     """
     order_rng, view_rng, policy_rng = (
-        _generator(seed, epoch, stream) for stream in ("order", "views", "policy")
+        epoch_generator(seed, epoch, stream) for stream in ("order", "views", "policy")
     )
     order = subset.indices[torch.randperm(len(subset), generator=order_rng).numpy()]
     steps = steps_per_epoch(len(subset), batch_size)
@@ -90,10 +90,37 @@ def evaluation_batches(
     def centre(sizes: Tensor) -> Views:
         return evaluation_views(sizes, resolution=resolution, crop_fraction=crop_fraction)
 
-    chunks = _chunks(subset.indices, batch_size)
+    return viewed_batches(
+        subset,
+        subset.indices,
+        draw=centre,
+        resolution=resolution,
+        batch_size=batch_size,
+        device=device,
+        channels_last=channels_last,
+    )
+
+
+def viewed_batches(
+    subset: Subset,
+    indices: Indices,
+    *,
+    draw: Callable[[Tensor], Views],
+    resolution: int,
+    batch_size: int,
+    device: torch.device | str,
+    channels_last: bool = False,
+    vary: Callable[[Tensor], Tensor] = lambda pixels: pixels,
+) -> Iterator[Batch]:
+    """Some images of a subset in this order, seen as `draw` says of their heights and widths.
+
+    `vary` changes what is seen, uint8 (B, R, R, 3), before it is normalised. The last batch may be
+    smaller.
+    """
+    chunks = _chunks(indices, batch_size)
     frame = _Frame(resolution, torch.device(device), channels_last)
-    for chunk, pixels in _seen(subset, chunks, centre, frame):
-        yield _batch(subset, chunk, pixels, frame)
+    for chunk, pixels in _seen(subset, chunks, draw, frame):
+        yield _batch(subset, chunk, vary(pixels), frame)
 
 
 def augmented_batches(
@@ -117,7 +144,7 @@ def augmented_batches(
     def centre(sizes: Tensor) -> Views:
         return evaluation_views(sizes, resolution=resolution, crop_fraction=crop_fraction)
 
-    generators = [_generator(0, draw, "density") for draw in range(draws)]
+    generators = [epoch_generator(0, draw, "density") for draw in range(draws)]
     frame = _Frame(resolution, torch.device(device), channels_last)
     for chunk, pixels in _seen(subset, _chunks(subset.indices, batch_size), centre, frame):
         for generator in generators:
@@ -185,7 +212,7 @@ def _chunks(indices: Indices, size: int) -> list[Indices]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _generator(seed: int, epoch: int, stream: str) -> torch.Generator:
+def epoch_generator(seed: int, epoch: int, stream: str) -> torch.Generator:
     """Independent of torch's own generator and of every other (seed, epoch, stream)."""
     digest = blake2b(f"{stream} {seed} {epoch}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

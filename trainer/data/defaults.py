@@ -26,3 +26,11 @@ def default_crop_fraction(typical_short_side: int) -> float:
     have nothing to spare.
     """
     return 1.0 if typical_short_side < SMALL_SIDE else 0.875
+
+
+def resized_side(resolution: int, crop_fraction: float) -> int:
+    """What an image's shorter side is resized to, so that the crop is such a part of it.
+
+    Rounded half up: 256 px for 224, 366 for 320.
+    """
+    return int(resolution / crop_fraction + 0.5)

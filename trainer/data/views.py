@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.config import AugmentConfig
+from trainer.data.defaults import resized_side
 
 ATTEMPTS = 10
 """Draws of a random-resized crop before it falls back to a central one, as in torchvision."""
@@ -96,7 +97,7 @@ def evaluation_views(sizes: Tensor, *, resolution: int, crop_fraction: float) ->
     The shorter side, whichever it is, is resized to resolution / crop_fraction, rounded half up;
     the longer one keeps the aspect (rounded down, as torchvision does); the centre is cut out.
     """
-    short_side = int(resolution / crop_fraction + 0.5)
+    short_side = resized_side(resolution, crop_fraction)
     shortest = sizes.min(dim=1, keepdim=True).values
     resized = sizes * short_side // shortest
     return Views(
