@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,14 @@ import pytest
 from tests.trainer.factories import TINY_DATA
 from trainer.data.cache import prepare
 from trainer.data.splits import Splits, carve
+from trainer.seeding import own_threads
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other on several."""
+    with own_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +7,9 @@ from PIL import Image
 from trainer.config import DataConfig
 from trainer.data.cache import prepare
 from trainer.data.splits import Subset, carve
-from trainer.seeding import own_threads
 
 SIZES = [(40, 20), (20, 40), (26, 26), (30, 50), (22, 22)]
 """Widths and heights, in turn."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several."""
-    with own_threads(1):
-        yield
 
 
 @pytest.fixture(scope="session")
