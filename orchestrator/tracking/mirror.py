@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path)
     run_dir = RunDir(parser.parse_args(arguments).run_dir)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pipe says when to end
-    os.nice(5)  # training goes first; much more, and busy cores would starve it
+    os.nice(19)  # training goes first: Ray gives its workers 15
     control = Control()
     threading.Thread(target=_listen, args=(sys.stdin.fileno(), control), daemon=True).start()
     with chatter(run_dir), mlflow_at_work():
