@@ -118,25 +118,29 @@ def start(run_dir: Path, photographs: Path, method: str) -> subprocess.Popen[byt
     rare = ("interval", "folds", "draws", "keep")
     words = [f"--{name.replace('_', '-')}={options[name]}" for name in options if name not in rare]
     sets = [word for name in rare for word in ("--set", f"{name}={options[name]}")]
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "orchestrator", "search-augment", "--method", method),
-            *("--dataset", str(photographs), "--run-dir", str(run_dir), "--workers", "2"),
-            *words,
-            *sets,
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "MLFLOW_TRACKING_URI": ""},
-        cwd=run_dir.parent,
-    )
+    with _errors(run_dir).open("ab") as errors:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "orchestrator", "search-augment", "--method", method),
+                *("--dataset", str(photographs), "--run-dir", str(run_dir), "--workers", "2"),
+                *words,
+                *sets,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "MLFLOW_TRACKING_URI": ""},
+            cwd=run_dir.parent,
+        )
+
+
+def _errors(run_dir: Path) -> Path:
+    return run_dir.with_name(f"{run_dir.name}.err")
 
 
 def finished(run_dir: Path, photographs: Path, method: str) -> dict[str, Any]:
     """The result of a run that is left alone."""
     process = start(run_dir, photographs, method)
-    _, said = process.communicate(timeout=600)
-    assert process.returncode == 0, said.decode()[-2000:]
+    assert process.wait(timeout=600) == 0, _errors(run_dir).read_text()[-2000:]
     document: dict[str, Any] = json.loads(RunDir(run_dir).result("search-augment").read_text())
     return timeless(document)
 
