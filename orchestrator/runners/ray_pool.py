@@ -50,6 +50,8 @@ class _Run:
     spoke: bool = False
     stopping: float | None = None
     """Seconds left to end by itself, once it was asked to."""
+    stream: Awaited = None
+    """Once it was asked to stop: what to ask again, since a worker that had not begun is deaf."""
 
 
 @dataclass(slots=True, eq=False)
@@ -177,7 +179,8 @@ class RayRunner:
             self._unheard += self._empty(place)
             if place.run is not None:
                 place.run.stopping = max(self._grace, 2 * place.run.longest)
-                place.run.awaited = self._session.ask_to_stop(place.run.awaited)
+                place.run.stream = place.run.awaited
+                place.run.awaited = self._session.ask_to_stop(place.run.stream)
 
     def close(self) -> None:
         """End every worker, and Ray too if it is our own; returns when none is left."""
@@ -267,6 +270,7 @@ class RayRunner:
         run.silent += passed
         if run.stopping is not None:
             run.stopping -= passed
+            self._session.ask_to_stop(run.stream)
             if run.stopping <= 0:
                 return self._lose(place, "did not stop when it was asked to")
         patience = max(self._silence, 5 * run.longest) if run.spoke else self._startup
