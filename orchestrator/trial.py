@@ -58,11 +58,21 @@ def trial_key(objective: str, config: Strict, *, fingerprint: str) -> str:
 
     `fingerprint` stands for the images and labels; where they lie on disk does not count.
     """
-    content = config.to_json()
-    if isinstance(content.get("data"), dict):
-        content["data"] = {**content["data"], "dataset": fingerprint}
+    content = _on_images(config.to_json(), fingerprint)
     text = canonical_json([objective, content, fingerprint, RECIPE_VERSION])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _on_images(content: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    """A configuration whose data sets, however deep they stand, are called by what they show."""
+    nested = {
+        key: _on_images(value, fingerprint) if isinstance(value, dict) else value
+        for key, value in content.items()
+    }
+    data = nested.get("data")
+    if isinstance(data, dict):
+        nested["data"] = {**data, "dataset": fingerprint}
+    return nested
 
 
 def canonical_json(value: Any) -> str:

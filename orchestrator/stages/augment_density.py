@@ -21,7 +21,6 @@ from search_spaces.augmentation import (
     Point,
 )
 from trainer.augment.policy import Augmentation
-from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ def _judge(plan: AugmentPlan, fold: int) -> tuple[FoldConfig, str]:
     config = FoldConfig(
         train=plan.with_policy(None, plan.child), fold=fold, held_out=plan.settings.held_out
     )
-    objective = f"train-fold {fold} {config.held_out}"
-    return config, trial_key(objective, config.train, fingerprint=plan.evidence.search)
+    return config, trial_key("train-fold", config, fingerprint=plan.evidence.search)
 
 
 def _next_points(
@@ -138,19 +136,13 @@ def _scored(
         policy=space.policy(point, name=label),
         draws=plan.settings.draws,
     )
-    # Where the images lie is no part of the key; the fingerprint says what they are.
-    content = config.with_(judge=judge.with_(train=_placeless(judge.train)))
-    key = trial_key("score-policy", content, fingerprint=plan.evidence.search)
+    key = trial_key("score-policy", config, fingerprint=plan.evidence.search)
     labels = _named(f"{label}, fold {judge.fold + 1}", judge)
     return plan.spec("score-policy", config, key, labels)
 
 
 def _named(name: str, judge: FoldConfig) -> dict[str, Scalar]:
     return {"name": name, "fold": judge.fold, "seed": judge.train.seed}
-
-
-def _placeless(config: TrainConfig) -> TrainConfig:
-    return config.with_(data=config.data.with_(dataset=""))
 
 
 def _is_trained(history: History, spec: TrialSpec) -> bool:

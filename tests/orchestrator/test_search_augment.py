@@ -214,3 +214,18 @@ def test_a_plan_counts_the_trials_it_makes(tmp_path: Path) -> None:
         planned = plan.cost(None)
         # Trials that two parts share are planned twice and run once.
         assert planned.trials >= sum(1 for _ in history.trials()) >= 0.6 * planned.trials
+
+
+@pytest.mark.parametrize("method", ["fast-autoaugment", "pba", "autoaugment"])
+def test_where_the_images_lie_is_no_part_of_a_key(method: Method) -> None:
+    plan = plan_of(method)
+    moved = plan.child.with_(data=plan.child.data.with_(dataset="elsewhere"))
+    here, there = (
+        [
+            spec.key
+            for search in AugmentSearch(p).searches.values()
+            for spec in search.specs(History())
+        ]
+        for p in (plan, replace(plan, child=moved))
+    )
+    assert here == there
