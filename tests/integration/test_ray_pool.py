@@ -200,6 +200,16 @@ def test_a_trial_that_is_stopped_before_it_began_says_so(runner: RayRunner, tmp_
     assert finish(runner) == [Ended("trial", 1, stopped=True)]
 
 
+def test_a_worker_whose_trial_was_stopped_on_its_way_takes_the_next_one_at_once(
+    runner: RayRunner, tmp_path: Path
+) -> None:
+    for _ in range(8):
+        runner.start(scripted_job(tmp_path, script=Script(seconds=60)))
+        runner.stop("trial")
+        assert finish(runner) == [Ended("trial", 1, stopped=True)]
+        assert worker_id(runner, tmp_path) > 0
+
+
 def test_two_trials_run_at_once(logs: Path, tmp_path: Path) -> None:
     with closing(new_runner(logs, workers=2)) as runner:
         wait_until(lambda: runner.free == 2, runner)

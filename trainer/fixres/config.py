@@ -6,32 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.config import Strict, TrainConfig, require
-from trainer.data.defaults import resized_side
+from trainer.preprocessing import Preprocessing, preprocessing
 
 REFERENCE_BATCH = 512
 """The batch for which the published learning rates are stated, before their factor of 8."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing(Strict):
-    """How a test image is prepared; an accuracy says little without it."""
-
-    resolution: int
-    """Side of the square that the network sees, in pixels."""
-    short_side: int
-    """What the image's shorter side is resized to, before the centre is cut out."""
-    crop_fraction: float
-    """resolution / short_side, before rounding."""
-    interpolation: Literal["bilinear, antialiased"] = "bilinear, antialiased"
-
-
-def preprocessing(resolution: int, *, crop_fraction: float) -> Preprocessing:
-    """Shorter-side resize and centre crop at a resolution."""
-    return Preprocessing(
-        resolution=resolution,
-        short_side=resized_side(resolution, crop_fraction),
-        crop_fraction=crop_fraction,
-    )
 
 
 def require_resolution(resolution: int, *, total_stride: int) -> None:

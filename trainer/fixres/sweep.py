@@ -17,7 +17,8 @@ from trainer.data.rendering import render
 from trainer.data.splits import Subset
 from trainer.data.views import evaluation_views
 from trainer.evaluate import Tally, evaluating, predict
-from trainer.fixres.config import Preprocessing, preprocessing, require_resolution
+from trainer.fixres.config import require_resolution
+from trainer.preprocessing import Preprocessing, preprocessing
 from trainer.seeding import own_threads
 
 

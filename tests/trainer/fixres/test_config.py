@@ -4,7 +4,8 @@ import pytest
 
 from tests.trainer.fixres.factories import adaptation
 from trainer.errors import ConfigError
-from trainer.fixres.config import FixResConfig, effective_lr, preprocessing
+from trainer.fixres.config import FixResConfig, effective_lr
+from trainer.preprocessing import preprocessing
 
 
 @pytest.mark.parametrize(
