@@ -1,7 +1,8 @@
 """Parameters, multiply-adds and activations of a network from its configuration, exact.
 
 `macs` are the multiply-adds of convolutions and linear layers for one image, each counted once:
-what the papers print as FLOPs. Biases, batch norm, pooling and activation functions do not count.
+what the papers print as FLOPs. Biases, batch norm, pooling and activation functions do not count;
+the fixed filters of anti-aliased downsampling do, as convolutions that have no parameters.
 Loads no torch: a search screens thousands of networks before it builds one.
 """
 
@@ -12,37 +13,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from trainer.config import EfficientNetConfig, ModelConfig, Strict, WideResNetConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complexity(Strict):
-    """What a network, or a part of one, costs."""
-
-    params: int = 0
-    """Trainable numbers; running statistics are none."""
-    macs: int = 0
-    """Multiply-adds of one image."""
-    activations: int = 0
-    """Output elements of the convolutions (Radosavovic 2020, arXiv:2003.13678, §3.1): what memory
-    and, on accelerators, time follow more closely than multiply-adds."""
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations: two for each multiply-add."""
-        return 2 * self.macs
-
-    def __add__(self, other: Complexity) -> Complexity:
-        return Complexity(
-            params=self.params + other.params,
-            macs=self.macs + other.macs,
-            activations=self.activations + other.activations,
-        )
-
-    def __mul__(self, times: int) -> Complexity:
-        return Complexity(
-            params=self.params * times, macs=self.macs * times, activations=self.activations * times
-        )
+from trainer.config import (
+    EfficientNetConfig,
+    ModelConfig,
+    ResNetConfig,
+    Strict,
+    WideResNetConfig,
+)
+from trainer.layer_costs import Complexity as Complexity
+from trainer.layer_costs import conv, linear, norm, squeeze_excite, strided_side
+from trainer.resnet_complexity import resnet_complexity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,42 +52,44 @@ def count(config: ModelConfig) -> Complexity:
             return depth_costs(config).at([stage.repeats for stage in config.stages])
         case WideResNetConfig():
             return _wide_resnet(config)
+        case ResNetConfig():
+            return resnet_complexity(config)
 
 
 def depth_costs(config: EfficientNetConfig) -> DepthCosts:
     """The complexity as a function of the repeats; those of `config` are not looked at."""
-    side = _strided(config.resolution, 3, config.stem_stride)
+    side = strided_side(config.resolution, 3, config.stem_stride)
     channels = config.stem_channels
-    shallow = _conv(3, channels, kernel=3, side=side)
+    shallow = conv(3, channels, kernel=3, side=side)
     blocks = []
     for stage in config.stages:
         shape = (stage.operator, stage.kernel, stage.expand)
         shallow += _block(*shape, stage.stride, channels, stage.channels, side)
-        side = _strided(side, stage.kernel, stage.stride)
+        side = strided_side(side, stage.kernel, stage.stride)
         channels = stage.channels
         blocks.append(_block(*shape, 1, channels, channels, side))
-    shallow += _conv(channels, config.head_channels, side=side)
-    shallow += _linear(config.head_channels, config.num_classes)
+    shallow += conv(channels, config.head_channels, side=side)
+    shallow += linear(config.head_channels, config.num_classes)
     return DepthCosts(shallow=shallow, blocks=tuple(blocks))
 
 
 def _wide_resnet(config: WideResNetConfig) -> Complexity:
     side, channels = config.resolution, config.stem_channels
-    total = _conv(3, channels, kernel=3, side=side, normed=False)
+    total = conv(3, channels, kernel=3, side=side, normed=False)
     for outputs, stride in zip(config.channels, config.strides, strict=True):
         total += _pre_activation_block(stride, channels, outputs, side)
-        side, channels = _strided(side, 3, stride), outputs
+        side, channels = strided_side(side, 3, stride), outputs
         total += _pre_activation_block(1, channels, channels, side) * (config.blocks - 1)
-    return total + _norm(channels) + _linear(channels, config.num_classes)
+    return total + norm(channels) + linear(channels, config.num_classes)
 
 
 def _pre_activation_block(stride: int, inputs: int, outputs: int, side: int) -> Complexity:
-    strided = _strided(side, 3, stride)
-    first = _norm(inputs) + _conv(inputs, outputs, kernel=3, side=strided, normed=False)
-    second = _norm(outputs) + _conv(outputs, outputs, kernel=3, side=strided, normed=False)
+    strided = strided_side(side, 3, stride)
+    first = norm(inputs) + conv(inputs, outputs, kernel=3, side=strided, normed=False)
+    second = norm(outputs) + conv(outputs, outputs, kernel=3, side=strided, normed=False)
     if stride == 1 and inputs == outputs:
         return first + second
-    return first + second + _conv(inputs, outputs, side=strided, normed=False)
+    return first + second + conv(inputs, outputs, side=strided, normed=False)
 
 
 @lru_cache(maxsize=1 << 16)  # the networks of a grid share most of their blocks
@@ -121,41 +103,12 @@ def _block(
     side: int,
 ) -> Complexity:
     inner = inputs * expand
-    strided = _strided(side, kernel, stride)
-    project = _conv(inner, outputs, side=strided)
+    strided = strided_side(side, kernel, stride)
+    project = conv(inner, outputs, side=strided)
     if operator == "mbconv":
-        widen = _conv(inputs, inner, side=side) if expand > 1 else Complexity()
-        depthwise = _conv(inner, inner, kernel=kernel, groups=inner, side=strided)
-        return widen + depthwise + _squeeze_excite(inner, max(1, inputs // 4)) + project
+        widen = conv(inputs, inner, side=side) if expand > 1 else Complexity()
+        depthwise = conv(inner, inner, kernel=kernel, groups=inner, side=strided)
+        return widen + depthwise + squeeze_excite(inner, max(1, inputs // 4)) + project
     if expand == 1:
-        return _conv(inputs, outputs, kernel=kernel, side=strided)
-    return _conv(inputs, inner, kernel=kernel, side=strided) + project
-
-
-def _conv(
-    inputs: int, outputs: int, *, side: int, kernel: int = 1, groups: int = 1, normed: bool = True
-) -> Complexity:
-    """A convolution whose output map has this side, without bias; the batch norm of its output."""
-    weights = kernel * kernel * inputs // groups * outputs
-    area = side * side
-    params = weights + 2 * outputs if normed else weights
-    return Complexity(params=params, macs=weights * area, activations=outputs * area)
-
-
-def _norm(channels: int) -> Complexity:
-    return Complexity(params=2 * channels)
-
-
-def _squeeze_excite(channels: int, squeezed: int) -> Complexity:
-    """Two 1×1 convolutions with bias on a map of one pixel (Hu 2018, arXiv:1709.01507)."""
-    weights, outputs = 2 * channels * squeezed, channels + squeezed
-    return Complexity(params=weights + outputs, macs=weights, activations=outputs)
-
-
-def _linear(inputs: int, outputs: int) -> Complexity:
-    return Complexity(params=inputs * outputs + outputs, macs=inputs * outputs)
-
-
-def _strided(side: int, kernel: int, stride: int) -> int:
-    """Side of the output map under padding (k-1)/2: an odd map keeps its last row."""
-    return (side + 2 * ((kernel - 1) // 2) - kernel) // stride + 1
+        return conv(inputs, outputs, kernel=kernel, side=strided)
+    return conv(inputs, inner, kernel=kernel, side=strided) + project

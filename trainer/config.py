@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from trainer.augment.policy import Augmentation, PolicySchedule
-from trainer.errors import ConfigError
+from trainer.resnet_config import ResNetConfig as ResNetConfig
+from trainer.strict import Strict as Strict
+from trainer.strict import require as require
 
 RECIPE_VERSION = 1
 """Part of every trial's key: raised whenever the same configuration would train differently."""
-
-
-class Strict:
-    """A configuration whose loader refuses unknown keys, and numbers that are not finite."""
-
-    __slots__ = ()
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
-
-    def to_json(self) -> dict[str, Any]:
-        """The configuration as plain JSON values; tuples become lists."""
-        values = asdict(self)  # type: ignore[call-overload]
-        return {key: _plain(value) for key, value in values.items()}
-
-    def with_(self, **changes: Any) -> Self:
-        """A copy with these fields changed; the checks of the constructor run again."""
-        return replace(self, **changes)  # type: ignore[type-var]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise `ConfigError(message)` unless the condition holds."""
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +132,11 @@ def _no_such_depth(depth: int) -> str:
     return f"model.depth must be 6n + 4 for n blocks in each group, got {depth}; try {nearest}"
 
 
-ModelConfig: TypeAlias = EfficientNetConfig | WideResNetConfig
+ModelConfig: TypeAlias = EfficientNetConfig | WideResNetConfig | ResNetConfig
 """What can be built; told apart by `family`."""
 
 
-def _check_model(model: ModelConfig) -> None:
+def _check_model(model: EfficientNetConfig | WideResNetConfig) -> None:
     """Refuse what no family can be built with."""
     require(
         model.num_classes >= 2, f"model.num_classes must be at least 2, got {model.num_classes}"
@@ -193,8 +164,17 @@ class DataConfig(Strict):
     train_images: int = 0
     """Train on a stratified subset of this many images; 0 means all."""
     evaluate_on: Literal["selection", "reporting"] = "selection"
+    mean: tuple[float, ...] = ()
+    """What images are normalised by, per channel, as fractions of full brightness; () means the
+    training images' own. Weights from elsewhere want what they were trained with."""
+    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        require(
+            len(self.mean) == len(self.std) and len(self.mean) in (0, 3),
+            f"data.mean and data.std: three channels each, got {self.mean} and {self.std}",
+        )
+        require(not self.std or min(self.std) > 0, f"data.std must be positive, got {self.std}")
         for name in ("selection_fraction", "reporting_fraction"):
             value = getattr(self, name)
             require(0 < value < 1, f"data.{name} must be between 0 and 1, got {value}")
@@ -296,6 +276,22 @@ class ExecutionConfig(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InitialWeights(Strict):
+    """What training begins from instead of chance."""
+
+    digest: str
+    """Of the tensors, see `trainer.transfer`; where they lie is the caller's to know."""
+    keep_head: bool = False
+    """Take the classifier over too; else it is a new one, drawn from the seed."""
+    frozen: int = 0
+    """So many parts of the network, from the stem on, keep their weights and batch statistics; of
+    an EfficientNet the stem, every stage and the head's convolution are one each."""
+
+    def __post_init__(self) -> None:
+        require(self.frozen >= 0, f"initial.frozen must not be negative, got {self.frozen}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Strict):
     """One training run, complete: the same configuration on the same data gives the same model."""
 
@@ -313,6 +309,8 @@ class TrainConfig(Strict):
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
     """Decay per step of the averaged weights that are evaluated; 0 evaluates the raw weights."""
+    initial: InitialWeights | None = None
+    """None draws all weights from the seed."""
     seed: int = 0
 
     def __post_init__(self) -> None:

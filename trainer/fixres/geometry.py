@@ -8,7 +8,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from trainer.config import AugmentConfig, EfficientNetConfig, ModelConfig
+from trainer.config import AugmentConfig, EfficientNetConfig, ModelConfig, ResNetConfig
 from trainer.data.views import central_squares, random_boxes
 
 
@@ -88,4 +88,6 @@ def map_sides(model: ModelConfig, resolution: int) -> tuple[int, ...]:
 def _strides(model: ModelConfig) -> tuple[int, ...]:
     if isinstance(model, EfficientNetConfig):
         return (model.stem_stride, *(stage.stride for stage in model.stages))
+    if isinstance(model, ResNetConfig):
+        return (model.stem_stride, *model.strides)
     return (1, *model.strides)

@@ -7,11 +7,13 @@ from torch import nn
 
 from trainer.config import ModelConfig
 from trainer.models.efficientnet import efficientnet
+from trainer.models.resnet import resnet
 from trainer.models.wide_resnet import wide_resnet
 
 BUILDERS: dict[str, Callable[[Any], nn.Module]] = {
     "efficientnet": efficientnet,
     "wide-resnet": wide_resnet,
+    "resnet": resnet,
 }
 """One entry for each `family` a configuration can have; a builder takes that family's alone."""
 

@@ -1,0 +1,138 @@
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError
+from trainer.models.build import build
+from trainer.models.resnet_parts.drop_block import (
+    DropBlock,
+    fitting_block,
+    seed_probability,
+    set_drop_progress,
+)
+from trainer.models.resnets import named_resnet
+from trainer.resnet_config import DropBlock as DropBlockConfig
+
+CONFIG = DropBlockConfig()
+
+
+def kept_of(config: DropBlockConfig, *shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:
+    """Where a training pass over ones leaves something."""
+    torch.manual_seed(seed)
+    return DropBlock(config, scale=scale).train()(torch.ones(shape)) > 0
+
+
+@pytest.mark.parametrize(("side", "block", "gamma"), [(14, 7, 0.00625), (7, 7, 0.1)])
+def test_seeds_have_the_published_probability(side: int, block: int, gamma: float) -> None:
+    found = seed_probability(0.1, block=block, height=side, width=side)
+    assert found == pytest.approx(gamma)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "side", "fits"), [(7, 14, 7), (7, 7, 7), (7, 6, 5), (7, 4, 3), (7, 2, 1), (7, 1, 1)]
+)
+def test_a_block_is_clipped_to_the_largest_odd_one_that_fits(
+    wanted: int, side: int, fits: int
+) -> None:
+    assert fitting_block(wanted, side) == fits
+
+
+@pytest.mark.parametrize(("side", "low"), [(7, 0.895), (14, 0.895), (4, 0.89), (1, 0.895)])
+def test_about_the_configured_share_is_kept(side: int, low: float) -> None:
+    kept = kept_of(CONFIG.with_(per_image=True), 100, 200, side, side).float().mean().item()
+    assert low < kept < 0.92  # squares that overlap drop less
+
+
+def test_a_stage_may_drop_less() -> None:
+    kept = kept_of(CONFIG, 1, 20_000, 7, 7, scale=0.25).float().mean().item()
+    assert kept == pytest.approx(0.975, abs=0.005)
+
+
+def test_what_is_dropped_is_squares() -> None:
+    config = CONFIG.with_(block_size=3, keep_prob=0.98)
+    for channel in ~kept_of(config, 1, 200, 9, 9)[0]:
+        if channel.sum() == 9:
+            rows, columns = channel.nonzero().unbind(1)
+            assert (rows.max() - rows.min(), columns.max() - columns.min()) == (2, 2)
+        assert channel.sum() == 0 or channel.sum() >= 9
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("per_image", [True, False])
+def test_a_mask_is_shared_as_configured(per_channel: bool, per_image: bool) -> None:
+    config = CONFIG.with_(keep_prob=0.5, block_size=3, per_channel=per_channel, per_image=per_image)
+    kept = kept_of(config, 8, 8, 10, 10)
+    assert bool((kept == kept[:1]).all()) is not per_image
+    assert bool((kept == kept[:, :1]).all()) is not per_channel
+
+
+def test_what_is_kept_is_scaled_so_that_the_sum_stays() -> None:
+    torch.manual_seed(0)
+    maps = DropBlock(CONFIG, scale=1.0).train()(torch.ones(4, 64, 14, 14))
+    assert maps.mean().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_map_that_is_dropped_altogether_gives_zeros_and_no_nan() -> None:
+    config = CONFIG.with_(keep_prob=0.01, per_channel=False)
+    torch.manual_seed(0)
+    maps = DropBlock(config, scale=1.0).train()(torch.ones(2, 3, 7, 7))
+    assert maps.eq(0).all()
+
+
+def test_nothing_is_dropped_in_evaluation_or_before_the_schedule_begins() -> None:
+    maps, module = torch.rand(2, 3, 7, 7), DropBlock(CONFIG, scale=1.0)
+    assert torch.equal(module.eval()(maps), maps)
+    set_drop_progress(module, 0.0)
+    assert torch.equal(module.train()(maps), maps)
+
+
+def test_the_schedule_drops_in_proportion_to_its_progress() -> None:
+    shares = []
+    for progress in (0.5, 1.0):
+        module = DropBlock(CONFIG.with_(keep_prob=0.8), scale=1.0).train()
+        set_drop_progress(nn.Sequential(module), progress)
+        torch.manual_seed(0)
+        shares.append((module(torch.ones(1, 20_000, 7, 7)) == 0).float().mean().item())
+    assert shares == pytest.approx([0.1, 0.2], abs=0.01)
+    with pytest.raises(ConfigError, match=r"drop progress must be in \[0, 1\], got 1.5"):
+        set_drop_progress(module, 1.5)
+
+
+def test_half_precision_neither_overflows_nor_changes_the_type() -> None:
+    maps = DropBlock(CONFIG, scale=1.0).train()(torch.ones(64, 64, 14, 14, dtype=torch.bfloat16))
+    assert maps.dtype == torch.bfloat16
+    assert maps.isfinite().all()
+
+
+def test_every_norm_of_the_named_stages_is_followed_by_a_drop_and_no_other() -> None:
+    network = build(
+        named_resnet("resnet-50-small", width="0.125").with_(drop_block=CONFIG.with_(block_size=3))
+    )
+    for number, scale in ((1, None), (2, None), (3, 0.25), (4, 1.0)):
+        stage = network.get_submodule(f"stage{number}")
+        drops = [module for module in stage.modules() if isinstance(module, DropBlock)]
+        norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert len(drops) == (0 if scale is None else len(norms))
+        assert {drop.scale for drop in drops} <= {scale}
+        for part in stage.modules():
+            if isinstance(part, nn.Sequential) and drops and not isinstance(part[0], nn.Sequential):
+                kinds = [type(module) for module in part]
+                after = [kinds[i + 1] for i, kind in enumerate(kinds) if kind is nn.BatchNorm2d]
+                assert set(after) <= {DropBlock}
+
+
+def test_a_block_that_does_not_fit_is_warned_of() -> None:
+    config = named_resnet("resnet-18-small", width="0.125").with_(drop_block=CONFIG)
+    with pytest.warns(UserWarning, match="block_size: squares of 7 px do not fit the 4 px") as said:
+        build(config)
+    assert len(said) == 1
+    assert "maps of stage 4; they are 3 px there" in str(said[0].message)
+
+
+@pytest.mark.parametrize("name", ["assemble-resnet-50", "assemble-resnet-50-small"])
+def test_the_named_networks_need_no_warning(name: str) -> None:
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("error")
+        build(named_resnet(name))

@@ -1,0 +1,1 @@
+"""What residual networks are made of."""

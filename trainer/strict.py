@@ -1,0 +1,39 @@
+"""What every configuration is made of. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Self
+
+from trainer.errors import ConfigError
+
+
+class Strict:
+    """A configuration whose loader refuses unknown keys, and numbers that are not finite."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain JSON values; tuples become lists."""
+        values = asdict(self)  # type: ignore[call-overload]
+        return {key: _plain(value) for key, value in values.items()}
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with these fields changed; the checks of the constructor run again."""
+        return replace(self, **changes)  # type: ignore[type-var]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
