@@ -10,7 +10,7 @@ from time import monotonic
 import torch
 
 from trainer.checkpoint import Checkpointing
-from trainer.config import EpochReport, Strict, TrainConfig
+from trainer.config import EpochReport, Strict, TrainConfig, require
 from trainer.data.batches import (
     Batch,
     evaluation_batches,
@@ -26,6 +26,7 @@ from trainer.saving import DirectorySaver, Saver, Unsaved
 from trainer.schedule import lr_at
 from trainer.seeding import isolated, seed_everything
 from trainer.state import TrainingState
+from trainer.transfer import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ def fit(
     *,
     device: torch.device | str = "cpu",
     checkpoint: Checkpointing | None = None,
+    initial: Weights | None = None,
     known_epochs: int = 0,
     stop_after: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -59,14 +61,27 @@ def fit(
     `known_epochs` that were finished before, then those of new ones, equal in every digit to an
     uninterrupted run's. `stop_after` pauses the run after so many epochs, saved; its schedule still
     ends at `config.epochs`. `should_stop` is asked before each batch; when it answers true the
-    generator ends, and the last saved epoch stands.
+    generator ends, and the last saved epoch stands. `initial` holds the tensors that
+    `config.initial` names.
 
-    Raises: TrainingDiverged, CheckpointError, DatasetError, DiskFull.
+    Raises: ConfigError for initial weights that are missing or do not fit, TrainingDiverged,
+        CheckpointError, DatasetError, DiskFull.
     """
     device = torch.device(device)
     last = config.epochs if stop_after is None else min(stop_after, config.epochs)
     saver = Unsaved() if checkpoint is None else DirectorySaver(checkpoint, config=config)
-    run = _Run(config, splits, device=device, pulse=Pulse(beat_seconds), should_stop=should_stop)
+    require(
+        config.initial is None or initial is not None,
+        "initial: the weights that training begins from were not given",
+    )
+    run = _Run(
+        config,
+        splits,
+        device=device,
+        initial=initial,
+        pulse=Pulse(beat_seconds),
+        should_stop=should_stop,
+    )
     reports = run.reports(saver, known=known_epochs, last=last)
     return isolated(reports, threads=config.execution.threads, device=device)
 
@@ -106,10 +121,12 @@ class _Run:
         splits: Splits,
         *,
         device: torch.device,
+        initial: Weights | None,
         pulse: Pulse,
         should_stop: Callable[[], bool],
     ) -> None:
         self._config = config
+        self._initial = initial
         self._augment = config.augment.over(config.epochs)
         self._train_split = splits.train
         on_selection = config.data.evaluate_on == "selection"
@@ -134,7 +151,7 @@ class _Run:
     def _go_on(
         self, saver: Saver, *, known: int, last: int
     ) -> Generator[EpochReport | Beat, None, None]:
-        state = TrainingState(self._config, device=self._device)
+        state = TrainingState(self._config, device=self._device, initial=self._initial)
         history = saver.restore(state)
         yield from history[known:last]
         for epoch in range(len(history) + 1, last + 1):
@@ -172,7 +189,7 @@ class _Run:
         """One pass over the training images; returns the mean loss and the images per second."""
         config = self._config
         losses = EpochLosses(epoch=epoch, device=self._device)
-        state.model.train()
+        state.train()
         started = self._pulse.now()
         batches = training_batches(
             self._train_split,

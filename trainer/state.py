@@ -16,23 +16,46 @@ from trainer.models.build import build
 from trainer.optim import build_optimizer
 from trainer.precision import autocast, grad_scaler, memory_format
 from trainer.seeding import seed_everything
+from trainer.transfer import Weights, begin_from, frozen_parts
 
 
 class TrainingState:
-    """A model with its optimizer, loss scale and averaged weights."""
+    """A model with its optimizer, loss scale and averaged weights.
 
-    def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
+    Args:
+        config: What to train.
+        device: Where.
+        initial: What `config.initial` names; not needed for a state that is loaded afterwards.
+
+    Raises: ConfigError for initial weights that do not fit.
+    """
+
+    def __init__(
+        self, config: TrainConfig, *, device: torch.device, initial: Weights | None = None
+    ) -> None:
         seed_everything(config.seed)
         self._config = config
         self._device = device
         self._loss = build_loss(config)
-        model = build(config.model).to(device)
+        model = build(config.model)
+        if initial is not None and config.initial is not None:
+            begin_from(model, initial, config.initial)
+        model = model.to(device)
         self.model = model.to(memory_format=memory_format(config.execution))
+        self._frozen = frozen_parts(self.model, config.initial)
+        for part in self._frozen:
+            part.requires_grad_(False)
         self._optimizer = build_optimizer(self.model, config.optim, batch_size=config.batch_size)
         self._scaler = grad_scaler(config.execution, device)
         self._average = (
             MovingAverage(self.model, decay=config.ema_decay) if config.ema_decay else None
         )
+
+    def train(self) -> None:
+        """Training mode, but for what is frozen: its batch statistics are not to move."""
+        self.model.train()
+        for part in self._frozen:
+            part.eval()
 
     @property
     def evaluated(self) -> nn.Module:

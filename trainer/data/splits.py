@@ -71,7 +71,7 @@ def carve(decoded: DecodedSet, config: DataConfig) -> Splits:
     *carved, train = _divide(decoded, train, fractions, seed=config.split_seed)
     train = _reduced(decoded, train, config)
     reporting, selection = own[::-1] + carved
-    statistics = channel_statistics(decoded, train)
+    statistics = _asked(config) or channel_statistics(decoded, train)
     return Splits(
         train=Subset(decoded=decoded, indices=train, statistics=statistics),
         selection=Subset(decoded=decoded, indices=selection, statistics=statistics),
@@ -125,6 +125,10 @@ def channel_statistics(decoded: DecodedSet, indices: Indices) -> ChannelStatisti
         mean=tuple(total / pixels / 255 for total in sums),
         std=tuple(max(variance**0.5, 1.0) / 255 for variance in variances),  # one level at least
     )
+
+
+def _asked(config: DataConfig) -> ChannelStatistics | None:
+    return ChannelStatistics(mean=config.mean, std=config.std) if config.mean else None
 
 
 def apportion(total: int, counts: Sequence[int]) -> list[int]:

@@ -10,12 +10,14 @@ from trainer.config import (
     BlockStage,
     EfficientNetConfig,
     ModelConfig,
+    ResNetConfig,
     Strict,
     WideResNetConfig,
     require,
 )
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
+from trainer.resnet_config import BigLittle, DropBlock
 
 FORMAT = 1
 """Raised when older files can no longer be read."""
@@ -58,10 +60,16 @@ class ModelRecipe(Strict):
         require(min(self.std) > 0, f"std must be positive, got {self.std}")
 
 
-_FAMILIES: dict[str, type[EfficientNetConfig | WideResNetConfig]] = {
+_FAMILIES: dict[str, type[ModelConfig]] = {
     "efficientnet": EfficientNetConfig,
     "wide-resnet": WideResNetConfig,
+    "resnet": ResNetConfig,
 }
+_NESTED: dict[str, type[BigLittle | DropBlock]] = {
+    "big_little": BigLittle,
+    "drop_block": DropBlock,
+}
+"""Keys of a network whose values are configurations themselves."""
 
 
 def recipe_from_json(document: Mapping[str, Any]) -> ModelRecipe:
@@ -87,15 +95,21 @@ def model_from_json(document: Mapping[str, Any]) -> ModelConfig:
     try:
         config: type[Any] = _FAMILIES[document["family"]]
         names = {each.name for each in fields(config)}
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in document.items()
-        }
+        values = _with_tuples(document)
         unknown = values.keys() - names
         require(not unknown, f"model: unknown key {', '.join(sorted(unknown))}")
         if "stages" in values:
             values["stages"] = tuple(BlockStage(**stage) for stage in values["stages"])
+        for key, nested in _NESTED.items():
+            if values.get(key) is not None:
+                values[key] = nested(**_with_tuples(values[key]))
         built: ModelConfig = config(**values)
         return built
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"model: {' '.join(str(error).split())}") from error
+
+
+def _with_tuples(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+    }

@@ -12,7 +12,8 @@ from trainer.data.decoded import DecodedSet, StreamedImages
 from trainer.data.splits import Splits, Subset
 from trainer.errors import ConfigError
 from trainer.evaluate import evaluate
-from trainer.fixres.sweep import enlarged_share, sweep
+from trainer.fit import Beat
+from trainer.fixres.sweep import enlarged_share, sweep, sweeping
 
 CPU = torch.device("cpu")
 RESOLUTIONS = (16, 24, 20)
@@ -125,3 +126,21 @@ def test_it_stops_when_asked(splits: Splits) -> None:
         should_stop=lambda: True,
     )
     assert points is None
+
+
+def test_signs_of_life_come_before_the_points(splits: Splits) -> None:
+    config = source()
+    steps = sweeping(
+        network(config, splits),
+        splits.selection,
+        (16, 24),
+        config=config,
+        crop_fraction=1.0,
+        device=CPU,
+        beat_seconds=0,
+    )
+    *beats, points = steps
+    assert all(isinstance(beat, Beat) and beat.steps == 10 for beat in beats)
+    assert [beat.step for beat in beats if isinstance(beat, Beat)] == list(range(1, 11))
+    assert isinstance(points, tuple)
+    assert all(point.images_per_second > 0 for point in points)
