@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config import ScaleConfig, SearchAugmentConfig, SearchScalingConfig
+from orchestrator.config import CommonConfig, ScaleConfig, SearchAugmentConfig, SearchScalingConfig
+from orchestrator.fixres_config import FixResStageConfig
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Diagnosis
+    from orchestrator.models.exporting import ModelExport
+    from orchestrator.models.predicting import Prediction
     from orchestrator.tracking.mirror import SyncSummary
 
 
@@ -50,13 +53,8 @@ def search_scaling(
     from orchestrator.loading import load  # `doctor` is to work where pydantic is missing
     from orchestrator.stages.scaling_run import dry, run
 
-    watcher = watcher or Silent()
     asked = load(SearchScalingConfig, options=options) if config is None else config
-    if dry_run:
-        return StageResult(run_dir=None, document=dry(asked, watcher=watcher))
-    run_dir = RunDir(Path(asked.placed("search-scaling")).absolute())
-    document = run(asked, run_dir=run_dir, watcher=watcher)
-    return StageResult(run_dir=run_dir.root, document=document)
+    return _answered(asked, "search-scaling", run, plan=dry if dry_run else None, watcher=watcher)
 
 
 def search_augment(
@@ -73,13 +71,8 @@ def search_augment(
     from orchestrator.loading import load
     from orchestrator.stages.augment_run import dry, run
 
-    watcher = watcher or Silent()
     asked = load(SearchAugmentConfig, options=options) if config is None else config
-    if dry_run:
-        return StageResult(run_dir=None, document=dry(asked, watcher=watcher))
-    run_dir = RunDir(Path(asked.placed("search-augment")).absolute())
-    document = run(asked, run_dir=run_dir, watcher=watcher)
-    return StageResult(run_dir=run_dir.root, document=document)
+    return _answered(asked, "search-augment", run, plan=dry if dry_run else None, watcher=watcher)
 
 
 def scale(
@@ -96,11 +89,42 @@ def scale(
     from orchestrator.loading import load
     from orchestrator.stages.scale_run import dry, run
 
-    watcher = watcher or Silent()
     asked = load(ScaleConfig, options=options) if config is None else config
-    if dry_run:
-        return StageResult(run_dir=None, document=dry(asked, watcher=watcher))
-    run_dir = RunDir(Path(asked.placed("scale")).absolute())
+    return _answered(asked, "scale", run, plan=dry if dry_run else None, watcher=watcher)
+
+
+def fixres(
+    config: FixResStageConfig | None = None,
+    *,
+    dry_run: bool = False,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> StageResult:
+    """Adapt trained networks to a test resolution: `fixres(family="runs/family")`.
+
+    Options and errors are those of `search_scaling`; with `explain=True` nothing is trained.
+    """
+    from orchestrator.loading import load
+    from orchestrator.stages.fixres_run import dry, explain, run
+
+    asked = load(FixResStageConfig, options=options) if config is None else config
+    plan = explain if asked.explain else dry if dry_run else None
+    return _answered(asked, "fixres", run, plan=plan, watcher=watcher)
+
+
+def _answered(
+    asked: CommonConfig,
+    command: str,
+    run: Callable[..., dict[str, Any]],
+    *,
+    plan: Callable[..., dict[str, Any]] | None,
+    watcher: Watcher | None,
+) -> StageResult:
+    """The stage's document: of the plan, if that is all that is wanted, else of the whole run."""
+    watcher = watcher or Silent()
+    if plan is not None:
+        return StageResult(run_dir=None, document=plan(asked, watcher=watcher))
+    run_dir = RunDir(Path(asked.placed(command)).absolute())
     document = run(asked, run_dir=run_dir, watcher=watcher)
     return StageResult(run_dir=run_dir.root, document=document)
 
@@ -123,14 +147,29 @@ def report(run_dir: str | Path) -> Path:
     return write_report(existing_run(run_dir))
 
 
-def export(source: str | Path, *, to: str, output: str | Path) -> int:
-    """Copy a run's trials into a file that does not exist yet, and count them.
+def export(source: str | Path, *, to: str, output: str | Path) -> int | ModelExport:
+    """Copy a run's trials, or a model, into a file that does not exist yet.
 
-    Raises: UsageError, ConfigError.
+    Of a run (`optuna`, `csv`) the trials are counted; of a model (`onnx`, `torch-export`,
+    `torchvision`) the file is read back, and the answer says how well it agrees.
+
+    Raises: UsageError, ConfigError, NotReady; CheckpointError where the two disagree.
     """
     from orchestrator.exporting import export as copy
 
     return copy(source, to=to, output=output)
+
+
+def predict(
+    model: str | Path, images: str | Path | Sequence[str | Path], *, top: int = 3
+) -> tuple[Prediction, ...]:
+    """What a trained model sees in pictures: files, or folders of them.
+
+    Raises: UsageError, naming the model or the picture that cannot be read.
+    """
+    from orchestrator.models.predicting import predict as ask
+
+    return ask(model, [images] if isinstance(images, str | Path) else images, top=top)
 
 
 def mlflow_sync(run_dir: str | Path, *, tracking_uri: str | None = None) -> SyncSummary:

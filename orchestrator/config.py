@@ -94,6 +94,9 @@ class CommonConfig(Strict):
     """Whether the published and the trivial answers are trained too."""
     cache_dir: str | None = None
     """Where decoded images are kept; None means `orchestrator` in the user's cache folder."""
+    cache_limit: str = "20G"
+    """Bytes of decoded pixels that are kept of a data set, such as `500M`; a larger set is decoded
+    at every access instead."""
     policy: str | None = None
     """Augmentation policy of every trial: a preset's name or a JSON file."""
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class CommonConfig(Strict):
     def __post_init__(self) -> None:
         for name in ("dataset", "run_dir", "ray_address", "tracking_uri", "cache_dir", "policy"):
             _check_text(name, getattr(self, name))
+        check_short("cache_limit", self.cache_limit)
+        parse_count(self.cache_limit, path="cache_limit")
         for name, least in (("workers", 1), ("epochs", 1), ("seeds", 1), ("classes", 2)):
             check_count(name, getattr(self, name), least=least)
         require(0 <= self.seed < _SEEDS, f"seed must be in [0, {_SEEDS}), got {self.seed}")
@@ -241,10 +246,30 @@ class ScaleConfig(CommonConfig):
     """The baseline's side in pixels; None means what suits the data set."""
     resolution_multiple: int = 1
     """Sides are rounded to the nearest multiple of this; halves go up."""
+    weights: str | None = None
+    """What training begins from instead of chance: `torchvision:NAME`, `timm:NAME`, either with
+    `=FILE`, a model folder or a checkpoint. Alone, the network that they are of is trained."""
+    freeze: str = "none"
+    """What of the weights stays as it came: `none`, `stem`, `stage-N` (with all before it), or
+    `features` (all but the classifier)."""
+    register: str | None = None
+    """Name in MLflow's registry; of a family, `NAME-B1` and so on."""
+    memory_per_trial: str | None = None
+    """Bytes that a trial may take, such as `6G`; None means its part of the machine's."""
 
     def __post_init__(self) -> None:
         CommonConfig.__post_init__(self)  # super() does not find its class under slots=True
-        for name in ("members", "from_", "coefficients", "phi", "mode", "baseline"):
+        for name in (
+            "members",
+            "from_",
+            "coefficients",
+            "phi",
+            "mode",
+            "baseline",
+            "weights",
+            "freeze",
+            "register",
+        ):
             _check_text(name, getattr(self, name))
         for name in ("members", "coefficients", "phi", "mode"):
             text = getattr(self, name) or ""
@@ -263,6 +288,37 @@ class ScaleConfig(CommonConfig):
             check_decimal("baseline_width", self.baseline_width, least=0, most=100)
         refuse_elsewhere(self.train, _SEARCHED)
         _check_judged_on(self.train)
+        if self.memory_per_trial is not None:
+            check_short("memory_per_trial", self.memory_per_trial)
+            parse_count(self.memory_per_trial, path="memory_per_trial")
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        require(
+            self.weights is not None or self.freeze == "none",
+            f"freeze: '{self.freeze}' keeps weights as they came; name them with --weights",
+        )
+        require(
+            self.alone or self.controls == "all",
+            "controls: those of a family are the single axes of --mode; this is for --weights",
+        )
+        if self.alone:
+            for name in ("phi", "baseline", "baseline_width"):
+                require(
+                    getattr(self, name) is None,
+                    f"{name}: the network is that of --weights; leave out one of the two, "
+                    "or add --coefficients",
+                )
+            require(
+                self.mode == "compound",
+                f"mode: '{self.mode}' scales a network, and --weights is trained as it is",
+            )
+
+    @property
+    def alone(self) -> bool:
+        """Whether the network of the weights is trained as it is, and nothing is scaled."""
+        scaled = self.published or self.from_ is not None or self.coefficients is not None
+        return self.weights is not None and not scaled
 
     def _check_table(self) -> None:
         """There are two tables, and each has options of its own."""

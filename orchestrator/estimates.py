@@ -10,7 +10,6 @@ from statistics import median
 
 from orchestrator.errors import NotReady
 from orchestrator.history import Trial
-from trainer.complexity import count
 from trainer.config import Strict, TrainConfig
 
 
@@ -76,25 +75,6 @@ def bytes_per_param(recipe: TrainConfig, keep: str) -> int:
         return 0
     last = 4 * (1 + (recipe.ema_decay > 0))
     return last + 4 + (4 * recipe.epochs if keep == "all" else 0)
-
-
-def training_memory(config: TrainConfig) -> int:
-    """Bytes that training takes at its peak, estimated from the configuration alone.
-
-    Weights, their gradients, what the optimizer keeps and the average, in float32; and of every
-    convolution, for each image of the micro-batch, what the backward pass needs again.
-    """
-    network = count(config.model)
-    copies = 2 + _OPTIMIZER_COPIES[config.optim.optimizer] + (config.ema_decay > 0)
-    images = -(-config.batch_size // config.accumulate)
-    element = 4 if config.execution.precision == "fp32" else 2
-    return 4 * copies * network.params + _KEPT * element * network.activations * images
-
-
-_OPTIMIZER_COPIES = {"sgd": 1, "rmsprop": 2}
-"""Momentum; for RMSProp the mean square too."""
-_KEPT = 3
-"""Maps kept of a convolution: its output, the batch norm's and the activation function's."""
 
 
 def check_disk(folder: Path, needed: int) -> None:

@@ -1,15 +1,16 @@
-"""A run in the formats of other tools. The journal stays what it is; an export is a copy."""
+"""Runs and models in the formats of other tools. What is exported stays what it is."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import NotReady, UsageError
 from orchestrator.history import History, Status, Trial, history_of
@@ -19,6 +20,9 @@ from orchestrator.reporting.status import existing_run
 from orchestrator.run_dir import RunDir
 from orchestrator.trial import Scalar
 from trainer.errors import unknown_value
+
+if TYPE_CHECKING:
+    from orchestrator.models.exporting import ModelExport
 
 DESCRIPTIVE = frozenset({"name", "macs", "macs_ratio", "params", "resolution"})
 """Labels that follow from what a trial tried; all others are what it tried."""
@@ -55,25 +59,39 @@ Writer = Callable[[Sequence[TrialRecord], Path], None]
 """Writes the file under a name that does not exist yet."""
 
 
-def export(source: str | Path, *, to: str, output: str | Path) -> int:
-    """Copy the trials of the run in `source` into a new file; return how many there are.
+def export(source: str | Path, *, to: str, output: str | Path) -> int | ModelExport:
+    """Copy the trials of a run, or the model in `source`, into a new file.
+
+    Of a run the number of trials is returned, of a model how well the file agrees with it.
 
     Raises:
-        UsageError: no run there, or `output` exists or lies nowhere.
-        ConfigError: an unknown target.
+        UsageError: no run, or no model, there; `output` exists or lies nowhere.
+        ConfigError: an unknown target, or one that cannot express the model.
+        CheckpointError: the exported model would answer differently.
         NotReady: the file cannot be written.
     """
+    if to in MODEL_TARGETS:
+        from orchestrator.models.exporting import export_model  # loads torch
+
+        return export_model(source, to=to, output=output)
     if to not in TARGETS:
-        raise unknown_value("--to", to, TARGETS)
-    try:
-        records = trial_records(existing_run(source))
-    except UsageError as error:
-        raise UsageError(str(error).removeprefix("--run-dir ")) from error
+        raise unknown_value("--to", to, (*TARGETS, *MODEL_TARGETS))
+    records = trial_records(_run(source))
     path = _free(Path(output))
-    write = TARGETS[to]
+    with whole_file(path) as aside:
+        TARGETS[to](records, aside)
+    return len(records)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write under; what is there in the end becomes the new file, unless it failed.
+
+    Raises: UsageError if the file came into being meanwhile, NotReady if it cannot be written.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(records, aside)
+        yield aside
         os.link(aside, path)  # unlike a rename, never over a file that came into being meanwhile
     except FileExistsError:
         raise UsageError(_exists(path)) from None
@@ -81,7 +99,17 @@ def export(source: str | Path, *, to: str, output: str | Path) -> int:
         raise NotReady(f"--output {path}: cannot be written: {error.strerror or error}") from error
     finally:
         aside.unlink(missing_ok=True)
-    return len(records)
+
+
+def _run(source: str | Path) -> RunDir:
+    """The run that is meant. Raises: UsageError, with the targets that a model has."""
+    try:
+        return existing_run(source)
+    except UsageError as error:
+        why = str(error).removeprefix("--run-dir ")
+    if (Path(source) / "recipe.json").is_file():
+        why = f"{source}: a model, not a run; use --to {', '.join(MODEL_TARGETS)}"
+    raise UsageError(why)
 
 
 def trial_records(run_dir: RunDir) -> list[TrialRecord]:
@@ -184,4 +212,7 @@ def _write_optuna(records: Sequence[TrialRecord], path: Path) -> None:
 
 
 TARGETS: dict[str, Writer] = {"optuna": _write_optuna, "csv": write_csv}
-"""`--to` -> how it is written."""
+"""`--to` -> how a run is written."""
+
+MODEL_TARGETS = ("onnx", "torch-export", "torchvision")
+"""`--to` for models: the formats of `trainer.portable.exports`, known without loading torch."""

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from orchestrator.config import CommonConfig
 from orchestrator.errors import UsageError
 from orchestrator.objectives.policy_trials import FoldConfig, GenerationConfig, ScoreConfig
+from orchestrator.objectives.resolution_trials import AdaptConfig, SweepConfig
 from orchestrator.settings import (
     Layer,
     brief,
@@ -35,9 +36,12 @@ C = TypeVar("C", bound=CommonConfig)
 
 CONFIG_TYPES: dict[str, type[Strict]] = {
     "train": TrainConfig,
+    "train-model": TrainConfig,
     "train-fold": FoldConfig,
     "train-generation": GenerationConfig,
     "score-policy": ScoreConfig,
+    "fixres-sweep": SweepConfig,
+    "fixres": AdaptConfig,
 }
 """Objective -> the type of its configuration."""
 

@@ -12,6 +12,9 @@ from typing import Any
 from orchestrator.errors import NotReady, UsageError
 from trainer.errors import is_disk_full
 
+MODEL_FOLDER = "model"
+"""In the folder of a trial that leaves a model others can use."""
+
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp|.+\.attempt-\d+\.tmp")
 """What a process that is killed while it writes a file, or a checkpoint, leaves behind."""
 
@@ -71,6 +74,10 @@ class RunDir:
     def policy(self, stage: str) -> Path:
         """The augmentation policy that the stage found."""
         return self.stage(stage) / "policy.json"
+
+    def weights(self, digest: str) -> Path:
+        """Tensors that training begins from; their digest is their name."""
+        return self.root / "weights" / f"{_plain(digest)}.safetensors"
 
     def trial(self, stage: str, key: str) -> Path:
         """The folder of one trial: its checkpoints and its log."""

@@ -25,6 +25,7 @@ from orchestrator.runners.base import Runner, Workspace
 from orchestrator.stages.base import Stage
 from orchestrator.tracking.address import masked
 from orchestrator.tracking.mirror import start_mirror
+from search_spaces.budget import parse_count
 
 VERSION = 1
 """Of the run directory's layout and journal; another one is not continued."""
@@ -215,6 +216,11 @@ def _describe(run_dir: RunDir, command: str, config: CommonConfig) -> None:
         "host": host(),
     }
     write_json(run_dir.description, document)
+
+
+def cache_limit(config: CommonConfig) -> int:
+    """Bytes of pixels of one data set that are kept decoded."""
+    return parse_count(config.cache_limit, path="cache_limit")
 
 
 def cache_root(config: CommonConfig) -> Path:

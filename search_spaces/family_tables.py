@@ -47,9 +47,9 @@ class Size(Strict):
     """One row of a table."""
 
     name: str
-    mode: Mode | Literal["published"]
+    mode: Mode | Literal["published", "given", "from-nothing"]
     phi: float | None
-    """None for the published sizes."""
+    """None for sizes that no φ gives."""
     depth: Fraction
     """Relative to the baseline."""
     width: Fraction

@@ -35,7 +35,7 @@ def learn(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
         yield {"epoch": epoch, "top1": top1, "seconds": 2.0, "images_per_second": 500.0}
 
 
-LEARNER: Objectives = {"train": learn}
+LEARNER: Objectives = {"train-model": learn}
 
 
 def scale_plan(

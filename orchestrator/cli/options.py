@@ -80,13 +80,32 @@ SCALE = (
     Option("mode", "LIST", "compound, depth, width, resolution, several or all."),
     Option("baseline", "NAME", "The network that is scaled. [default: suits the data set]"),
     Option("resolution", "PX", "The baseline's resolution. [default: suits the data set]"),
+    Option("weights", "SOURCE", "Begin from torchvision:NAME, timm:NAME, a model or a checkpoint."),
+    Option("freeze", "PART", "Keep of the weights: stem, stage-N or features. [default: none]"),
+    Option("controls", "all|none", "With --weights: train the same from nothing too."),
+    Option("register", "NAME", "Register the models in MLflow."),
     Option("resolution_multiple", "PX", "Round resolutions to a multiple of this. [default: 1]"),
 )
+FIXRES = (
+    Option("model", "FOLDER", "The trained model that is adapted, as scale leaves them."),
+    Option("family", "RUN_DIR", "All models of this scale run, with all their seeds."),
+    Option("train_resolution", "PX", "Also train anew at this lower resolution, then adapt."),
+    Option("test_resolutions", "LIST", "Such as 64,96,128. [default: around the train resolution]"),
+    Option("adapt", "LIST", "none, parametric, statistics, finetune. [default: all]"),
+    Option("affine", "", "Fine-tune gamma and beta of the last batch norm too."),
+    Option("explain", "", "Say how large objects look at each resolution, and stop."),
+    Option("register", "NAME", "Register the models in MLflow."),
+    Option("dataset", "NAME|DIR", "A known data set or an image folder. [default: their own]"),
+    Option("epochs", "N", "Epochs of fine-tuning. [default: 30]"),
+    Option("seeds", "N", "With --train-resolution, how many are compared. [default: 3]"),
+)
+_OF_THE_NETWORK = {"controls", "classes", "policy"} | {option.name for option in FIXRES}
 OPTIONS = {
     "search-scaling": (*SEARCH_SCALING, *COMMON),
     "search-augment": (*SEARCH_AUGMENT, *COMMON),
-    # The single axes of `--mode` are a family's controls.
     "scale": (*SCALE, *(option for option in COMMON if option.name != "controls")),
+    # A trained network has its classes and its policy.
+    "fixres": (*FIXRES, *(option for option in COMMON if option.name not in _OF_THE_NETWORK)),
 }
 """Command -> what it can be told without `--set`."""
 

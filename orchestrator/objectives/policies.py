@@ -106,7 +106,7 @@ def _divided(config: FoldConfig, workspace: Workspace) -> Splits:
     from trainer.data.splits import hold_out
 
     data = config.train.data
-    splits = open_splits(data, workspace.cache_root, workspace.skip_unreadable)
+    splits = open_splits(data, workspace)
     return hold_out(splits, config.held_out, seed=data.split_seed, number=config.fold)
 
 

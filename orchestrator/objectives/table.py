@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from orchestrator.objectives.policies import score_policy, train_fold, train_generation
-from orchestrator.objectives.training import splits_for, trained
+from orchestrator.objectives.resolution import adapt, sweep_resolutions
+from orchestrator.objectives.training import keep_model, splits_for, trained
 from orchestrator.runners.base import Job, Objective
 from orchestrator.trial import Report
 from trainer.config import TrainConfig
@@ -19,9 +20,22 @@ def train(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
     yield from trained(job, config, splits, should_stop, known=job.known_epochs, until=job.until)
 
 
+def train_model(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
+    """The same, and leave the model where others can use it before the last report is given."""
+    config = job.spec.config
+    assert isinstance(config, TrainConfig)
+    for report in train(job, should_stop):
+        if report.get("epoch") == config.epochs:
+            keep_model(job, config, report)
+        yield report
+
+
 OBJECTIVES: dict[str, Objective] = {
     "train": train,
+    "train-model": train_model,
     "train-fold": train_fold,
     "train-generation": train_generation,
     "score-policy": score_policy,
+    "fixres-sweep": sweep_resolutions,
+    "fixres": adapt,
 }

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.run_dir import RunDir
-from orchestrator.runners.base import Job, KeepCheckpoints
+from orchestrator.run_dir import MODEL_FOLDER, RunDir
+from orchestrator.runners.base import Job, KeepCheckpoints, Workspace
 from orchestrator.trial import Report, plain_report
 from trainer.config import DataConfig, EpochReport, TrainConfig
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.data.splits import Splits
     from trainer.fit import Beat
+    from trainer.transfer import Weights
 
 
 def trained(
@@ -59,11 +60,46 @@ def trained(
         splits,
         device=device_of(job),
         checkpoint=checkpointing,
+        initial=initial_weights(job, config),
         known_epochs=known,
         stop_after=until,
         should_stop=should_stop,
     ):
         yield plain_report(_as_report(item))
+
+
+def keep_model(job: Job, config: TrainConfig, report: Report) -> None:
+    """Write the model of a run that has just ended, evaluated as `report` says.
+
+    Raises: CheckpointError, DiskFull.
+    """
+    from trainer.portable.files import write_model
+    from trainer.portable.making import portable
+    from trainer.restoring import trained_model
+
+    folder = RunDir(job.workspace.run_root).trial(job.spec.stage, job.spec.key)
+    model = portable(
+        trained_model(folder, config),
+        config,
+        splits_for(job, config.data).train,
+        name=str(job.spec.labels.get("name") or job.spec.key),
+        scores={
+            "split": config.data.evaluate_on,
+            **{name: report[name] for name in ("top1", "top5", "loss", "num_images")},
+        },
+        origin={"trial": job.spec.key, "seed": config.seed, "epochs": config.epochs},
+    )
+    write_model(folder / MODEL_FOLDER, model)
+
+
+def initial_weights(job: Job, config: TrainConfig) -> Weights | None:
+    """What training begins from, if it is not chance; the run directory has it."""
+    from trainer.transfer import read_weights
+
+    if config.initial is None:
+        return None
+    digest = config.initial.digest
+    return read_weights(RunDir(job.workspace.run_root).weights(digest), digest=digest)
 
 
 def device_of(job: Job) -> torch.device:
@@ -74,18 +110,23 @@ def device_of(job: Job) -> torch.device:
 
 
 @lru_cache(maxsize=4)
-def open_splits(data: DataConfig, cache_root: Path, skip_unreadable: bool) -> Splits:
+def open_splits(data: DataConfig, workspace: Workspace) -> Splits:
     """The data set's splits, memory-mapped; a worker opens them once for all its trials."""
     from trainer.data.cache import prepare
     from trainer.data.splits import carve
 
-    decoded = prepare(data.dataset, cache_root=cache_root, skip_unreadable=skip_unreadable)
+    decoded = prepare(
+        data.dataset,
+        cache_root=workspace.cache_root,
+        skip_unreadable=workspace.skip_unreadable,
+        limit_bytes=workspace.cache_limit,
+    )
     return carve(decoded, data)
 
 
 def splits_for(job: Job, data: DataConfig) -> Splits:
     """The splits that a trial's configuration means."""
-    return open_splits(data, job.workspace.cache_root, job.workspace.skip_unreadable)
+    return open_splits(data, job.workspace)
 
 
 def _as_report(item: EpochReport | Beat) -> dict[str, Any]:

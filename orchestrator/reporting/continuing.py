@@ -13,11 +13,13 @@ from orchestrator.config import (
     SearchAugmentConfig,
     SearchScalingConfig,
 )
+from orchestrator.fixres_config import FixResStageConfig
 
 CONFIGS: dict[str, type[CommonConfig]] = {
     "search-scaling": SearchScalingConfig,
     "search-augment": SearchAugmentConfig,
     "scale": ScaleConfig,
+    "fixres": FixResStageConfig,
 }
 """Command -> the type of its configuration."""
 _NAMED_ELSEWHERE = ("run_dir", "tracking_uri")

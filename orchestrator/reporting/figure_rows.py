@@ -83,6 +83,56 @@ class ModeLine:
     points: tuple[ModePoint, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolutionPoint:
+    """A network's accuracy at a test resolution."""
+
+    resolution: int
+    mean: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolutionChart:
+    """A network's accuracy against the test resolution, a line for each adaptation."""
+
+    name: str
+    file: str
+    train_resolution: int
+    lines: tuple[tuple[str, tuple[ResolutionPoint, ...]], ...]
+    """Adaptation and its points, from few pixels to many."""
+
+
+def resolution_charts(document: Row) -> list[ResolutionChart]:
+    """A chart for each network that was swept, on the selection split."""
+    rows = [*document["sweep"], *document["tried"]]
+    names = dict.fromkeys(row["name"] for row in rows)
+    return [
+        _resolution_chart(name, number, [row for row in rows if row["name"] == name])
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def _resolution_chart(name: str, number: int, rows: Sequence[Row]) -> ResolutionChart:
+    adaptations = dict.fromkeys(row["adapt"] for row in rows)
+    return ResolutionChart(
+        name=name,
+        file=f"resolution-{number}.png",
+        train_resolution=rows[0]["train_resolution"],
+        lines=tuple(
+            (adaptation, tuple(_at(row) for row in rows if row["adapt"] == adaptation))
+            for adaptation in adaptations
+        ),
+    )
+
+
+def _at(row: Row) -> ResolutionPoint:
+    low, high = row["interval"]
+    return ResolutionPoint(
+        resolution=row["test_resolution"], mean=row["mean"], interval=(low, high)
+    )
+
+
 def mode_lines(document: Row) -> list[ModeLine]:
     """A line for each way of scaling; what has no accuracy is left out."""
     rows = [row for row in document["results"] if row["mean"] is not None]

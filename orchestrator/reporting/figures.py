@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from orchestrator.reporting.figure_rows import (
     ModeLine,
     RankChart,
     RankLine,
+    ResolutionChart,
     dodges,
 )
 from orchestrator.reporting.formats import magnitude
@@ -73,6 +75,13 @@ MODES: Mapping[str, Style] = {
     "depth": Style(ORANGE, "D", "depth alone"),
     "width": Style(GREEN, "s", "width alone"),
     "resolution": Style(DARK, "^", "resolution alone"),
+}
+
+ADAPTATIONS: Mapping[str, Style] = {
+    "none": Style(DARK, "o", "unadapted"),
+    "parametric": Style(GREEN, "^", "matched after the pool"),
+    "statistics": Style(ORANGE, "D", "new batch statistics"),
+    "finetune": Style(BLUE, "s", "fine-tuned"),
 }
 
 
@@ -223,6 +232,28 @@ def draw_modes(lines: Sequence[ModeLine], path: Path) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_xlabel("multiply-adds")
     axes.set_ylabel("top-1, reporting split")
+    axes.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def draw_resolutions(chart: ResolutionChart, path: Path) -> None:
+    """Accuracy against the test resolution with 95 % intervals, a line for each adaptation."""
+    figure, axes = _figure(7.6, 4.6)
+    axes.axvline(chart.train_resolution, color=PALE, lw=1.2, ls="--", label="train resolution")
+    sides = sorted({point.resolution for _, points in chart.lines for point in points})
+    apart = min((b - a for a, b in pairwise(sides)), default=1)
+    for place, (adaptation, points) in enumerate(chart.lines):
+        style = ADAPTATIONS[adaptation]
+        shift = 0.06 * apart * (place - (len(chart.lines) - 1) / 2)  # bars stand side by side
+        at = [point.resolution + shift for point in points]
+        lows, highs = zip(*(point.interval for point in points), strict=True)
+        axes.vlines(at, lows, highs, color=style.color, lw=1.4, alpha=0.7)
+        means = [point.mean for point in points]
+        axes.plot(at, means, f"{style.marker}-", color=style.color, ms=6, label=style.legend)
+    axes.set_xticks(sides, [str(side) for side in sides])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set_xlabel("test resolution (px)")
+    axes.set_ylabel("top-1, selection split")
     axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
 

@@ -13,6 +13,7 @@ from orchestrator.history import History, Status, Trial, history_of
 from orchestrator.journal import Event, read_events
 from orchestrator.reporting.augment_report import augment_chapter
 from orchestrator.reporting.continuing import CONFIGS, command_line
+from orchestrator.reporting.fixres_report import fixres_chapter
 from orchestrator.reporting.formats import counted, duration, size
 from orchestrator.reporting.markdown import bullets, code, paragraph, section, table
 from orchestrator.reporting.progress import describe, stages_of
@@ -26,6 +27,7 @@ CHAPTERS: dict[str, Callable[[Row, History, RunDir], list[str]]] = {
     "search-scaling": scaling_chapter,
     "search-augment": augment_chapter,
     "scale": scale_chapter,
+    "fixres": fixres_chapter,
 }
 """Stage -> what its result says; a stage without one is reported by its trials alone."""
 FAILURES: Columns = {

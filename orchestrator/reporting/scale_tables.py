@@ -35,6 +35,7 @@ MEMBERS: Columns = {
     "off": lambda row: "" if row["name"] == row["beside"] else cell("distance", _apart)(row),
     "dropout": cell("dropout", decimal),
     "memory ≈": cell("estimated_memory_bytes", size),
+    "micro-batch": cell("micro_batch"),
     "images/s": cell(
         "images_per_second",
         lambda speed: f"{speed:.3g}" if speed < 100 else f"{speed:,.0f}",
@@ -57,7 +58,7 @@ RESULTS: Columns = {
     "error": cell("error"),
 }
 COMPARISONS: Columns = {
-    "compound": cell("first"),
+    "name": cell("first"),
     "less": cell("axis"),
     "off": cell("distance", _apart),
     "points": cell("mean", lambda value: f"{100 * value:+.2f}"),
@@ -79,9 +80,11 @@ def scale_lines(document: Row) -> Iterator[str]:
         return
     yield from titled("trained, top-1 on the reporting split", RESULTS, document["results"])
     compared = document["comparisons"]
-    yield from titled("compound less a single axis at its cost", COMPARISONS, compared)
+    given = document["table"] == "given"
+    title = "less the same from nothing" if given else "compound less a single axis at its cost"
+    yield from titled(title, COMPARISONS, compared)
     yield ""
-    for row in compared:
+    for row in compared if not given else ():  # one comparison is the verdict itself
         yield f"           {row['sentence']}"
     yield f"verdict    {document['verdict']['sentence']}"
     for warning in document["warnings"]:
@@ -97,6 +100,8 @@ def asked_lines(document: Row) -> Iterator[str]:
         f"baseline   {start['name']}{width}, {start['resolution']} px: {start['params']:,} "
         f"parameters, {start['macs']:,} multiply-adds"
     )
+    if weights := document.get("weights"):
+        yield f"weights    {weights_text(weights)}"
     seeds = counted(len(document["seeds"]), "seed")
     yield (
         f"training   {counted(document['recipe']['epochs'], 'epoch')} on "
@@ -105,8 +110,17 @@ def asked_lines(document: Row) -> Iterator[str]:
     )
 
 
+def weights_text(weights: Row) -> str:
+    """What training begins from, what is new and what is frozen."""
+    frozen = weights["frozen_parts"]
+    kept = f", its first {counted(frozen, 'part')} frozen" if frozen else ""
+    return f"begun from {weights['from']} ({weights['network']}), {weights['head']} head{kept}"
+
+
 def table_text(document: Row) -> str:
-    """Which of the two tables it is."""
+    """Which of the tables it is."""
+    if document["table"] == "given":
+        return f"one network as it is, from {document['weights']['from']}"
     if document["table"] == "published":
         return "published sizes, rounded by hand"
     alpha, beta, gamma = map(coefficient, document["coefficients"])

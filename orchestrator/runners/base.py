@@ -22,6 +22,8 @@ class Workspace:
     """At most one periodic checkpoint in this time; milestones and ends always write one."""
     keep_checkpoints: KeepCheckpoints = "best-and-last"
     skip_unreadable: bool = False
+    cache_limit: int = 20 * 2**30
+    """Bytes of pixels of one data set that are kept decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

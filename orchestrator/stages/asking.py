@@ -17,6 +17,9 @@ NOT_ASKED = frozenset(
         "download",
         "keep_checkpoints",
         "cache_dir",
+        "cache_limit",
+        "register",
+        "memory_per_trial",
     }
 )
 """Options that change how a search is carried out, not what it finds."""

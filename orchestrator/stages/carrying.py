@@ -12,7 +12,7 @@ from orchestrator.places import runner_factory
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Workspace
-from orchestrator.session import cache_root, check_run_dir, open_session, run_stage
+from orchestrator.session import cache_limit, cache_root, check_run_dir, open_session, run_stage
 from orchestrator.stages.base import Stage
 from orchestrator.trial import Bundle
 from trainer.complexity import count
@@ -27,9 +27,13 @@ def carry_out(
     run_dir: RunDir,
     bundle: Bundle,
     watcher: Watcher,
+    begin: Callable[[], None] = lambda: None,
     keep: Callable[[dict[str, Any]], None] = lambda document: None,
 ) -> dict[str, Any]:
-    """Bring the stage to its end in `run_dir`, begun or continued there; `keep` as in `run_stage`.
+    """Bring the stage to its end in `run_dir`, begun or continued there.
+
+    `begin` is called once the directory is ours, to put there what trials need; `keep` as in
+    `run_stage`.
 
     Raises: UsageError, NotReady, StageFailed, Interrupted.
     """
@@ -37,12 +41,14 @@ def carry_out(
     workspace = Workspace(
         run_root=run_dir.root,
         cache_root=cache_root(config),
+        cache_limit=cache_limit(config),
         keep_checkpoints=config.keep_checkpoints,
         skip_unreadable=config.skip_unreadable,
     )
     with open_session(run_dir, command=stage.name, config=config) as session:
         for line in (f"run directory: {config.run_dir or run_dir.root}", *session.notes):
             watcher.say(line)
+        begin()
         return run_stage(
             session,
             stage,

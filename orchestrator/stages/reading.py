@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.config import CommonConfig
 from orchestrator.reporting.live import Watcher
-from orchestrator.session import cache_root
+from orchestrator.session import cache_limit, cache_root
 from trainer.data.cache import prepare
 from trainer.data.decoded import DecodedSet
 from trainer.data.sources import find
@@ -20,6 +20,7 @@ def read_set(config: CommonConfig, *, watcher: Watcher) -> tuple[str, DecodedSet
         cache_root=cache,
         download=config.download,
         skip_unreadable=config.skip_unreadable,
+        limit_bytes=cache_limit(config),
     )
     if decoded.skipped:
         watcher.say(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from orchestrator.history import Decision, History
+from orchestrator.history import Decision, History, Status
 from orchestrator.stages import scale_result
 from orchestrator.stages.race import is_settled
-from orchestrator.stages.scale_plan import STAGE, ScalePlan
+from orchestrator.stages.scale_memory import halved, ran_out
+from orchestrator.stages.scale_plan import STAGE, Member, ScalePlan
 from orchestrator.trial import TrialSpec
+from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FamilyTraining:
 
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
         """What has not ended, longest first: a large member begun last would run on alone."""
-        wanted = [spec for specs in self.runs.values() for spec in specs.values()]
+        wanted = [spec for specs in self.runs(history).values() for spec in specs.values()]
         return [spec for spec in wanted if not is_settled(history, spec)]
 
     def decide(self, history: History) -> Decision | None:
@@ -52,10 +53,44 @@ class FamilyTraining:
         """The result document. Raises StageFailed where no member came to an accuracy."""
         return scale_result.document(self, history)
 
-    @cached_property
-    def runs(self) -> dict[str, dict[int, TrialSpec]]:
+    def runs(self, history: History) -> dict[str, dict[int, TrialSpec]]:
         """The trials behind each member's mean, by seed; longest first."""
         return {
-            member.name: {seed: self.plan.spec(member, seed) for seed in self.plan.seeds}
+            member.name: {seed: self._run(member, seed, history) for seed in self.plan.seeds}
             for member in self.plan.longest_first
         }
+
+    def _run(self, member: Member, seed: int, history: History) -> TrialSpec:
+        """In micro-batches as planned; in smaller ones after any seed has run out of memory.
+
+        A run that has ended well in other micro-batches counts: how many fit is the machine's
+        affair, and another machine is no reason to train anew.
+        """
+        variants = self._variants(member, seed)
+        for spec in variants.values():
+            trial = history.get(spec.key)
+            if trial is not None and trial.status is Status.COMPLETE:
+                return spec
+        most = self._most(member, history)
+        return next(spec for accumulate, spec in variants.items() if accumulate >= most)
+
+    def _most(self, member: Member, history: History) -> int:
+        """Into how many micro-batches a step has to be cut, as far as is known."""
+        ran = [
+            accumulate
+            for seed in self.plan.seeds
+            for accumulate, spec in self._variants(member, seed).items()
+            if ran_out(history.get(spec.key))
+        ]
+        smallest = max(self._variants(member, self.plan.seeds[0]))
+        return min(max([member.train.accumulate, *(2 * number for number in ran)]), smallest)
+
+    def _variants(self, member: Member, seed: int) -> dict[int, TrialSpec]:
+        """By micro-batches in a step: from as many as were asked for to the most that can be."""
+        found = {}
+        config: TrainConfig | None = member.train.with_(accumulate=member.asked_accumulate)
+        while config is not None:
+            number = config.accumulate
+            found[number] = self.plan.spec(member, seed, accumulate=number)
+            config = halved(config)
+        return found

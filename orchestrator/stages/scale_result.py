@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StageFailed
-from orchestrator.estimates import measured_rate, training_memory
+from orchestrator.estimates import measured_rate
 from orchestrator.history import History, Status, Trial
 from orchestrator.reporting.formats import counted
+from orchestrator.run_dir import MODEL_FOLDER
 from orchestrator.searchers.walk import reward_of
 from orchestrator.selection.agreement import UNKNOWN, Agreement
 from orchestrator.selection.answers import agreement_of
 from orchestrator.selection.intervals import CONFIDENCE, Estimate, summarise
 from orchestrator.selection.verdict import Difference, holm, paired_difference, way_out
+from orchestrator.stages.scale_memory import micro_batch, step_bytes
 from orchestrator.stages.scale_plan import FAR, STAGE, Member, ScalePlan
 from orchestrator.trial import TrialSpec
+from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
     from orchestrator.stages.scale_family import FamilyTraining
@@ -32,6 +35,7 @@ def asked(plan: ScalePlan) -> Row:
         "table": plan.table,
         "coefficients": None if plan.coefficients is None else plan.coefficients.to_json(),
         "source": plan.source or None,
+        "weights": plan.weights or None,
         "baseline": plan.start.to_json(),
         "members": [row_of(member) for member in plan.members],
         "seeds": list(plan.seeds),
@@ -48,7 +52,11 @@ def asked(plan: ScalePlan) -> Row:
 
 def row_of(member: Member) -> Row:
     """A member as it is planned."""
-    return {**member.size.to_json(), "estimated_memory_bytes": training_memory(member.train)}
+    return {
+        **member.size.to_json(),
+        "estimated_memory_bytes": step_bytes(member.train),
+        "micro_batch": micro_batch(member.train),
+    }
 
 
 def document(stage: FamilyTraining, history: History) -> Row:
@@ -57,18 +65,18 @@ def document(stage: FamilyTraining, history: History) -> Row:
     Raises: StageFailed where no member came to an accuracy.
     """
     plan = stage.plan
-    values = {
-        m.name: found for m in plan.members if (found := _values(stage.runs[m.name], history))
-    }
+    runs = stage.runs(history)
+    values = {m.name: found for m in plan.members if (found := _values(runs[m.name], history))}
     if not values:
         raise StageFailed(_why_nothing(history))
     agreement = agreement_of(
-        {name: [history[spec.key] for spec in stage.runs[name].values()] for name in values}
+        {name: [history[spec.key] for spec in runs[name].values()] for name in values}
     )
     compared = list(_comparisons(plan, values, agreement))
     return {
         **asked(plan),
         "results": list(_results(stage, history, values, agreement)),
+        "models": list(_models(plan, runs, history)),
         "comparisons": compared,
         "verdict": {
             "sentence": verdict(plan, compared),
@@ -88,17 +96,44 @@ def _results(
     stage: FamilyTraining, history: History, values: Values, agreement: Agreement
 ) -> Iterator[Row]:
     """Every member with its interval, in the order of the table."""
-    num_images = stage.plan.evidence.num_images
+    num_images, runs = stage.plan.evidence.num_images, stage.runs(history)
     estimates = {e.key: e for e in summarise(values, num_images=num_images, agreement=agreement)}
     for member in stage.plan.members:
-        specs = stage.runs[member.name].values()
+        specs = runs[member.name].values()
         trials = [trial for spec in specs if (trial := history.get(spec.key))]
         yield {
             **row_of(member),
             **_scores(estimates.get(member.name), values.get(member.name, {})),
             **_course(trials),
+            "micro_batches": sorted({micro_batch(_told(spec)) for spec in specs}),
             "keys": [spec.key for spec in specs],
         }
+
+
+def _models(
+    plan: ScalePlan, runs: Mapping[str, Mapping[int, TrialSpec]], history: History
+) -> Iterator[Row]:
+    """Of each member the model of the first seed that ended well; the best one on the reporting
+    split would be a choice made on it."""
+    for member in plan.members:
+        ended = (
+            spec
+            for spec in runs[member.name].values()
+            if (trial := history.get(spec.key)) and trial.status is Status.COMPLETE
+        )
+        if spec := next(ended, None):
+            name = plan.register if len(plan.members) == 1 else f"{plan.register}-{member.name}"
+            yield {
+                "name": member.name,
+                "path": f"{STAGE}/trials/{spec.key}/{MODEL_FOLDER}",
+                "key": spec.key,
+                "register": name.replace(" ", "-") if plan.register and name else None,
+            }
+
+
+def _told(spec: TrialSpec) -> TrainConfig:
+    assert isinstance(spec.config, TrainConfig)
+    return spec.config
 
 
 def _scores(estimate: Estimate | None, values: Mapping[int, float]) -> Row:
@@ -156,15 +191,21 @@ def _sentence(member: Member, difference: Difference, corrected: float, num_imag
     """What may be claimed of the compound size over the single axis."""
     low, high = (f"{100 * limit:+.1f}" for limit in difference.interval)
     gap = f"{100 * difference.mean:+.1f} points (95 % interval {low} to {high})"
-    cost = f"which costs {_apart(member.size.distance or 0)}"
+    cost = f", which costs {_apart(member.size.distance or 0)}"
     subject, other = f"{difference.first}, scaled compound,", f"{member.size.mode} alone"
+    if member.size.mode == "from-nothing":
+        subject, other, cost = (
+            f"{difference.first} begun from the weights",
+            "the same begun from chance",
+            "",
+        )
     if corrected < 1 - CONFIDENCE:
         way = "better" if difference.mean > 0 else "worse"
-        return f"{subject} is {way} than {other}, {cost}: {gap}."
+        return f"{subject} is {way} than {other}{cost}: {gap}."
     luck = ", not enough among several comparisons (Holm)"
     why = luck if difference.p_value < 1 - CONFIDENCE else ""
     help_ = way_out(difference, num_images)
-    return f"{subject} is not distinguishable from {other}, {cost}: {gap}{why}; {help_}."
+    return f"{subject} is not distinguishable from {other}{cost}: {gap}{why}; {help_}."
 
 
 def _apart(distance: float) -> str:
@@ -177,9 +218,13 @@ def verdict(plan: ScalePlan, compared: Sequence[Row]) -> str:
     """All comparisons in one sentence: of each axis, how often compound scaling was better."""
     if not compared:
         trained = (
-            f"{counted(len(plan.members), 'network')}, {counted(len(plan.seeds), 'seed')} each"
+            f"{counted(len(plan.members), 'network')} with {counted(len(plan.seeds), 'seed')} each"
         )
+        if plan.table == "given":
+            return f"{trained}: no control (--controls all), so nothing is compared."
         return f"{trained}: no single axis beside a compound network, so nothing is compared."
+    if plan.table == "given":
+        return str(compared[0]["sentence"])
     axes = dict.fromkeys(row["axis"] for row in compared)
     said = (_tally(axis, [row for row in compared if row["axis"] == axis]) for axis in axes)
     equal = "nearly equal" if any(abs(row["distance"]) > FAR for row in compared) else "equal"

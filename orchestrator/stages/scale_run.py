@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.config import ScaleConfig
-from orchestrator.errors import UsageError
+from orchestrator.errors import NotReady, UsageError
 from orchestrator.loading import overlay
-from orchestrator.machine import bundle_for
+from orchestrator.machine import bundle_for, memory_for
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir
 from orchestrator.session import check_run_dir
@@ -19,7 +19,9 @@ from orchestrator.stages.scale_result import asked
 from orchestrator.stages.scale_setup import plan_scale
 from orchestrator.stages.scale_source import Source, read_source, with_source
 from orchestrator.stages.scale_speed import Speed, speeds
+from orchestrator.stages.scale_weights import beginning_from, keep_weights
 from orchestrator.suited import Suited, suited
+from orchestrator.weights import Pretrained, find_weights
 from trainer.config import TrainConfig
 from trainer.data.decoded import DecodedSet
 from trainer.data.splits import Splits, carve
@@ -28,7 +30,7 @@ from trainer.data.splits import Splits, carve
 def dry(config: ScaleConfig, *, watcher: Watcher) -> dict[str, Any]:
     """The table with its cost and how fast its rows train; writes nothing but the cache."""
     check_place(config, STAGE)
-    plan, splits = plan_for(*with_search(config), watcher=watcher)
+    plan, splits, _ = plan_for(*with_search(config), watcher=watcher)
     found = _speeds(plan)
     document = asked(plan)
     for row, member in zip(document["members"], plan.members, strict=True):
@@ -40,10 +42,26 @@ def run(config: ScaleConfig, *, run_dir: RunDir, watcher: Watcher) -> dict[str, 
     """The training, begun or continued in `run_dir`, to its result."""
     check_run_dir(run_dir, STAGE)
     config, source = with_search(config)
-    plan, _ = plan_for(config, source, watcher=watcher)
+    plan, _, weights = plan_for(config, source, watcher=watcher)
+    _require_room(plan)
     return carry_out(
-        FamilyTraining(plan), config, run_dir=run_dir, bundle=plan.resources[0], watcher=watcher
+        FamilyTraining(plan),
+        config,
+        run_dir=run_dir,
+        bundle=plan.resources[0],
+        watcher=watcher,
+        begin=lambda: keep_weights(weights, run_dir) if weights else None,
     )
+
+
+def _require_room(plan: ScalePlan) -> None:
+    """Refuse to begin what memory cannot hold. Raises: NotReady."""
+    large = [member.name for member in plan.members if not member.fits]
+    if large:
+        raise NotReady(
+            f"no memory for a training step of {', '.join(large)}; leave them out (--phi, "
+            "--members), or fewer --workers, or more with --set memory_per_trial=…"
+        )
 
 
 def with_search(config: ScaleConfig) -> tuple[ScaleConfig, Source | None]:
@@ -51,29 +69,49 @@ def with_search(config: ScaleConfig) -> tuple[ScaleConfig, Source | None]:
     if config.from_ is not None:
         source = read_source(config.from_)
         return with_source(config, source), source
-    if config.coefficients is None and not config.published:
+    if config.coefficients is None and not config.published and config.weights is None:
         raise UsageError(
             "scale: by what? Give --from RUN_DIR (of a search-scaling run), "
-            "--coefficients 1.2,1.1,1.15 or --published"
+            "--coefficients 1.2,1.1,1.15 or --published; or --weights, to train on from them"
         )
     return config, None
 
 
 def plan_for(
     config: ScaleConfig, source: Source | None, *, watcher: Watcher
-) -> tuple[ScalePlan, Splits]:
+) -> tuple[ScalePlan, Splits, Pretrained | None]:
     """Read the data set and work the plan out. Raises: ConfigError, DatasetError, UsageError."""
+    weights = find_weights(config.weights, download=config.download) if config.weights else None
     dataset, decoded = read_set(config, watcher=watcher)
     bundle = bundle_for(config)
     device = "cuda" if bundle.gpus else "cpu"
     fits = _fitting(config, source, dataset, decoded, device=device)
     recipe = fits.recipe.with_(seed=config.seed, epochs=config.epochs or fits.recipe.epochs)
     recipe = overlay(recipe, config.train, "train")
+    begun = None
+    if weights is not None:
+        begun = beginning_from(
+            recipe,
+            weights,
+            class_names=decoded.class_names,
+            freeze=config.freeze,
+            own_lr="lr" in (config.train.get("optim") or {}),
+        )
     splits = carve(decoded, recipe.data)
-    plan = plan_scale(config, source=source, splits=splits, fits=fits, recipe=recipe, bundle=bundle)
+    plan = plan_scale(
+        config,
+        source=source,
+        splits=splits,
+        fits=fits,
+        recipe=recipe,
+        bundle=bundle,
+        begun=begun,
+        weights=weights,
+        memory=memory_for(config, bundle),
+    )
     for warning in plan.warnings:
         watcher.say(f"note: {warning}")
-    return plan, splits
+    return plan, splits, weights
 
 
 def _fitting(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.config import ScaleConfig
-from orchestrator.errors import UsageError
-from orchestrator.run_dir import RunDir
+from orchestrator.stages.finished import damaged, finished
 from orchestrator.stages.scaling_plan import STAGE as SEARCH
 from search_spaces.compound_scaling import ScalingCoefficients
 
@@ -35,26 +32,11 @@ class Source:
 
 def read_source(run_dir: str) -> Source:
     """The winner of the search in that directory. Raises: UsageError."""
-    run = RunDir(Path(run_dir))
-    where = f"--from: {run_dir}"
-    description = _read(run.description)
-    if description is None:
-        raise UsageError(f"{where} is no run directory (no run.json); name a run of {SEARCH}")
-    command = description.get("command")
-    if command != SEARCH:
-        raise UsageError(f"{where} belongs to '{command}'; name a run of {SEARCH}")
-    result = _read(run.result(SEARCH))
-    if result is None:
-        raise UsageError(
-            f"{where} has no result yet; finish it with: orchestrator {SEARCH} --run-dir {run_dir}"
-        )
+    description, result = finished(run_dir, SEARCH, option="--from")
     try:
         return _source(description["config"], result)
     except (KeyError, TypeError, ValueError):
-        raise UsageError(
-            f"{where} has a damaged result; write it anew with: "
-            f"orchestrator {SEARCH} --run-dir {run_dir}"
-        ) from None
+        raise damaged(run_dir, SEARCH, option="--from") from None
 
 
 def _source(asked: dict[str, Any], result: dict[str, Any]) -> Source:
@@ -78,11 +60,3 @@ def with_source(config: ScaleConfig, source: Source) -> ScaleConfig:
         dataset=source.dataset if config.dataset == usual.dataset else config.dataset,
         classes=source.classes if config.classes is None else config.classes,
     )
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None

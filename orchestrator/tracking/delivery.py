@@ -62,8 +62,10 @@ class Tally:
     """The runs it looked after, whether or not they lacked anything."""
     points: int = 0
     """Points that the tracker did not have."""
+    models: int = 0
+    """Models that the tracker did not have."""
     refused: dict[str, str] = field(default_factory=dict)
-    """Runs that the tracker would not take, with its reason."""
+    """Runs and models that the tracker would not take, with its reason."""
     failure: str = ""
     """Why the tracker is down; empty while it is not."""
 
@@ -121,11 +123,31 @@ class Delivery:
                     return False
                 if not self._deliver(self._tracker, self._outbox.record(ref)):
                     return False
+            complete = self._deliver_model(self._tracker)
         except TrackerDown as error:
             self._failed(error)
             return False
         self._answered()
-        return True
+        return complete
+
+    def _deliver_model(self, tracker: Tracker) -> bool:
+        """Send one model, which takes seconds: the journal is read on before the next.
+
+        Returns whether there was none.
+        """
+        record = self._outbox.next_model()
+        if record is None:
+            return True
+        if self._control.expired:
+            return False
+        if record.ref not in self.tally.refused:
+            try:
+                self.tally.models += tracker.write_model(record)
+            except TrackerRefused as error:
+                log.warning("model %s was refused: %s", record.ref, error)
+                self.tally.refused[record.ref] = str(error)
+        self._outbox.model_sent(record)
+        return False
 
     def _deliver(self, tracker: Tracker, record: RunRecord) -> bool:
         if record.ref not in self.tally.refused:

@@ -59,8 +59,10 @@ class SyncSummary:
     """Runs looked after: the study, its stages, its trials."""
     points: int
     """Metric values that were missing there."""
+    models: int = 0
+    """Models that were missing there."""
     refused: tuple[str, ...]
-    """A line for each run that the server would not take."""
+    """A line for each run or model that the server would not take."""
 
 
 class MirrorProcess:
@@ -199,7 +201,13 @@ def sync(run_dir: RunDir, *, tracking_uri: str | None, until_end: bool) -> SyncS
             f"{tally.failure}; run it again later"
         )
     refused = tuple(f"{ref}: {reason}" for ref, reason in tally.refused.items())
-    return SyncSummary(uri=masked(uri), runs=len(tally.runs), points=tally.points, refused=refused)
+    return SyncSummary(
+        uri=masked(uri),
+        runs=len(tally.runs),
+        points=tally.points,
+        models=tally.models,
+        refused=refused,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,26 +5,41 @@ Imported by the mirror alone (it costs seconds and hundreds of megabytes), insid
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import (
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.tracking.address import masked
-from orchestrator.tracking.records import RunRecord, TrackerDown, TrackerRefused
+from orchestrator.tracking.records import ModelRecord, RunRecord, TrackerDown, TrackerRefused
 from orchestrator.tracking.tables import digest
 from orchestrator.tracking.workplace import fresh_database_alone
 
 EXPERIMENT = "orchestrator"
 _PAGE = 500
 _REFUSALS = (400, 404, 409, 422)
+_UNFIT = re.compile(r"[/:.%\"']")
+"""What MLflow takes in no model's name."""
 
 
 @dataclass(slots=True)
@@ -84,6 +99,20 @@ class MlflowTracker:
         else:  # a long search must not fill the memory with what is over
             self._known.pop(record.ref, None)
         return points
+
+    def write_model(self, record: ModelRecord) -> bool:
+        """See `Tracker.write_model`."""
+        if record.run not in self._ids:
+            raise TrackerRefused(f"the run above it, {record.run}, was refused")
+        with _our_errors():
+            tags = {
+                "study": self._study,
+                "question": record.run,
+                "model": _UNFIT.sub("-", record.name),
+                "content": _content(record.folder),
+            }
+            models = _Models(self._client, self._experiment)
+            return models.write(record, self._ids[record.run], tags)
 
     def _learn(self) -> None:
         for run in self._search(f"tags.study = '{self._study}'"):
@@ -184,6 +213,130 @@ class MlflowTracker:
             token = page.token
             if not token:
                 return
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """Keeps models in MLflow, each step only if it was not done before."""
+
+    client: MlflowClient
+    experiment: str
+
+    def write(self, record: ModelRecord, run_id: str, tags: Mapping[str, str]) -> bool:
+        """Log the model in the run, and register it if it has a name there."""
+        known = self._finished(tags)
+        model = known or self._log(record, run_id, tags)
+        outputs = self.client.get_run(run_id).outputs
+        linked = outputs.model_outputs if outputs else ()
+        if model.model_id not in {each.model_id for each in linked}:
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        registered = record.register is not None and self._register(model, record.register)
+        return known is None or registered
+
+    def _finished(self, tags: Mapping[str, str]) -> LoggedModel | None:
+        """The same model as it was logged before; what was cut short is removed."""
+        query = " AND ".join(f"tags.{name} = '{text}'" for name, text in tags.items())
+        finished = None
+        for model in self.client.search_logged_models([self.experiment], query):
+            if model.status == LoggedModelStatus.READY:
+                finished = model
+            else:
+                self.client.delete_logged_model(model.model_id)
+        return finished
+
+    def _log(self, record: ModelRecord, run_id: str, tags: Mapping[str, str]) -> LoggedModel:
+        model = self.client.create_logged_model(
+            self.experiment, name=tags["model"], source_run_id=run_id, tags=dict(tags)
+        )
+        try:
+            with TemporaryDirectory() as folder:
+                path = Path(folder, "model")
+                _save(record.folder, path, model, run_id)
+                self.client.log_model_artifacts(model.model_id, str(path))
+        except BaseException:
+            with suppress(MlflowException):  # else the next mirror removes it
+                self.client.delete_logged_model(model.model_id)
+            raise
+        return self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def _register(self, model: LoggedModel, name: str) -> bool:
+        source = f"models:/{model.model_id}"
+        versions = self.client.search_model_versions(f"run_id = '{model.source_run_id}'")
+        if any((each.name, each.source) == (name, source) for each in versions):
+            return False
+        with _addressed(self.client.tracking_uri):
+            mlflow.register_model(source, name)
+        return True
+
+
+def _save(folder: Path, path: Path, model: LoggedModel, run_id: str) -> None:
+    """Write the model as MLflow keeps it: a traced graph, which needs neither us nor pickle.
+
+    Raises: TrackerRefused.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # MLflow's and torch's, of each other
+            _save_graph(folder, path, model, run_id)
+    except Exception as error:  # a model that cannot be traced fails in many ways
+        raise TrackerRefused(f"{folder} cannot be exported: {_line(error)}") from error
+
+
+def _save_graph(folder: Path, path: Path, model: LoggedModel, run_id: str) -> None:
+    import mlflow.pytorch
+    import numpy as np
+    import torch
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from trainer.portable.files import RECIPE, read_model
+
+    found = read_model(folder)
+    side = found.recipe.preprocessing.resolution
+    floats = np.dtype(np.float32)
+    classes = found.recipe.model.num_classes
+    mlflow.pytorch.save_model(
+        found.network(),
+        str(path),
+        mlflow_model=Model(
+            artifact_path=model.artifact_location,
+            run_id=run_id,
+            model_uuid=model.model_id,
+            model_id=model.model_id,
+        ),
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(floats, (-1, 3, side, side))]),
+            outputs=Schema([TensorSpec(floats, (-1, classes))]),
+        ),
+        # Two images: of one, the tracer would fix their number. Zero is the mean colour.
+        input_example=np.zeros((2, 3, side, side), np.float32),
+        extra_files=[str(folder / RECIPE)],
+        # What it is traced to are torch's own operations; MLflow would load it to find out.
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "numpy"],
+        metadata={"class_names": list(found.recipe.class_names)},
+        serialization_format="pt2",
+    )
+
+
+def _content(folder: Path) -> str:
+    """A short name for the files of the model, whether or not they are all there."""
+    hasher = hashlib.sha256()
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        if path.is_file() and not path.name.startswith("."):
+            with path.open("rb") as file:
+                hasher.update(f"{path.name}:".encode())
+                hasher.update(hashlib.file_digest(file, "sha256").digest())
+    return hasher.hexdigest()[:16]
+
+
+@contextmanager
+def _addressed(uri: str) -> Iterator[None]:
+    """MLflow's registry asks the store of this address, wherever the caller's own may be."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")  # MLflow keeps it there, too
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: as if never set
 
 
 def _experiment(client: MlflowClient, artifacts: str | None) -> str:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from orchestrator.history import History
 from orchestrator.journal import Event
 from orchestrator.run_dir import RunDir
-from orchestrator.tracking.records import RunRecord
+from orchestrator.tracking.records import ModelRecord, RunRecord
 from orchestrator.tracking.runs import (
     Course,
     Question,
     View,
+    model_records,
     read_description,
     report_points,
     stage_record,
@@ -41,6 +42,8 @@ class Outbox:
         self._parents: dict[str, str] = {}
         self._courses: dict[str, Course] = {}
         self._dirty: dict[str, None] = {}
+        self._models: dict[str, set[str]] = {}
+        """The questions whose models have to be sent, and those of them that were."""
         self._started = self._last = 0.0
         self._closed = False
 
@@ -84,6 +87,21 @@ class Outbox:
         self._dirty.pop(record.ref, None)
         if record.level == "trial":
             self._courses[record.ref].points.clear()
+
+    def next_model(self) -> ModelRecord | None:
+        """A model to be sent, once every run is; None when there is none."""
+        for ref, sent in list(self._models.items()):
+            question = self._questions[ref]
+            if self._current[question.stage] is question:  # the result on disk is its answer
+                for record in model_records(self._run_dir, question):
+                    if record.ref not in sent:
+                        return record
+            del self._models[ref]
+        return None
+
+    def model_sent(self, record: ModelRecord) -> None:
+        """Do not tell of this model again."""
+        self._models[record.run].add(record.ref)
 
     def _changed(self, event: Event, line: bytes) -> Sequence[str]:
         match event:
@@ -133,6 +151,7 @@ class Outbox:
     def _conclude(self, question: Question) -> Sequence[str]:
         if question.concluded is None:  # a run that is started again concludes again
             question.concluded = self._last
+        self._models[question.ref] = set()
         return [self.study, question.ref]
 
     def _decide(self, event: Event) -> Sequence[str]:

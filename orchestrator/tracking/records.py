@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from orchestrator.errors import OrchestratorError
@@ -54,11 +55,34 @@ class RunRecord:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """A trained model as the tracker should keep it."""
+
+    ref: str
+    """Unique within the study, and the same at every replay."""
+    run: str
+    """The `ref` of the run that it came of."""
+    name: str
+    folder: Path
+    """Where it lies; see `trainer.portable`."""
+    register: str | None
+    """The name under which the tracker's registry has it; None for none."""
+
+
 class Tracker(Protocol):
     """Where runs are shown. Writing the same record twice leaves what writing it once leaves."""
 
     def write(self, record: RunRecord) -> int:
         """Make the tracker show this; return how many points it did not have.
+
+        Raises:
+            TrackerDown, TrackerRefused: it is not, or not wholly, written; write it again.
+        """
+        ...
+
+    def write_model(self, record: ModelRecord) -> bool:
+        """Make the tracker keep this; return whether it did not yet. The run is there already.
 
         Raises:
             TrackerDown, TrackerRefused: it is not, or not wholly, written; write it again.

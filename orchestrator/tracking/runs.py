@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.history import Status, Trial
+from orchestrator.models.listing import models_of_stage
 from orchestrator.run_dir import RunDir
 from orchestrator.tracking.address import masked
-from orchestrator.tracking.records import Point, RunRecord, RunStatus
+from orchestrator.tracking.records import ModelRecord, Point, RunRecord, RunStatus
 from orchestrator.tracking.tables import flatten, number, read_result, stage_files, winner_metrics
 
 NAME_LIMIT = 250
@@ -126,6 +127,20 @@ def stage_record(view: View, question: Question, *, current: bool) -> RunRecord:
         points=_winner_points(view, question) if answered else (),
         files=stage_files(view.run_dir, question.stage) if answered else {},
     )
+
+
+def model_records(run_dir: RunDir, question: Question) -> list[ModelRecord]:
+    """The models that the result on disk lists, as those of this question."""
+    return [
+        ModelRecord(
+            ref=f"{question.ref}/{model.name}",
+            run=question.ref,
+            name=model.name,
+            folder=model.folder,
+            register=model.register,
+        )
+        for model in models_of_stage(run_dir, question.stage)
+    ]
 
 
 def trial_record(view: View, trial: Trial, course: Course) -> RunRecord:

@@ -56,7 +56,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def test_every_option_sets_a_field_of_its_configuration() -> None:
     common = {field.name for field in fields(CommonConfig)}
-    assert {option.name for option in COMMON} == common - {"train", "cache_dir"}
+    assert {option.name for option in COMMON} == common - {"train", "cache_dir", "cache_limit"}
     own = {field.name for field in fields(SearchScalingConfig)} - common
     rare = {"baseline_width", "finalists", "halving"}
     assert {option.name for option in SEARCH_SCALING} == own - rare
@@ -111,7 +111,7 @@ def test_without_json_the_result_is_a_table_on_stdout_and_progress_is_on_stderr(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "no command given; choose from search-scaling, search-augment, scale, status"),
+        ("", "no command given; choose from search-scaling, search-augment, scale, fixres, status"),
         ("serch-scaling", "unknown value 'serch-scaling'; choose from"),
         ("serch-scaling", "Did you mean 'search-scaling'?"),
         ("--verion", "No such option '--verion'. Did you mean '--version'?"),

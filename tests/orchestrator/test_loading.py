@@ -277,7 +277,7 @@ def test_an_overlay_names_values_that_do_not_go_together_by_path() -> None:
         (
             {"family": "wide-resnt"},
             "train.model.family: unknown value 'wide-resnt'; choose from efficientnet, "
-            "wide-resnet. Did you mean 'wide-resnet'?",
+            "wide-resnet, resnet. Did you mean 'wide-resnet'?",
         ),
     ],
 )

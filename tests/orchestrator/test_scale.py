@@ -12,16 +12,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from torchvision.models import EfficientNet_V2_S_Weights
 
 from orchestrator.__main__ import main
-from orchestrator.cli.options import COMMON, SCALE
+from orchestrator.cli.options import OPTIONS, SCALE
 from orchestrator.config import CommonConfig, ScaleConfig
-from orchestrator.controller import Controller
 from orchestrator.errors import NotReady, StageFailed
-from orchestrator.estimates import training_memory
-from orchestrator.history import History, history_of
-from orchestrator.interrupts import Interrupts
-from orchestrator.journal import open_journal, read_events
+from orchestrator.history import History
+from orchestrator.journal import read_events
 from orchestrator.loading import load
 from orchestrator.reporting.continuing import command_line
 from orchestrator.reporting.figure_rows import mode_lines
@@ -30,7 +28,6 @@ from orchestrator.reporting.report import write_report
 from orchestrator.reporting.scale_tables import scale_lines
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.runners.inline import InlineRunner
 from orchestrator.stages.scale_family import FamilyTraining
 from orchestrator.stages.scale_plan import STAGE, ScalePlan
 from orchestrator.stages.scale_result import asked
@@ -40,7 +37,7 @@ from orchestrator.stages.scale_speed import BUDGET_SECONDS, EACH_SECONDS, speeds
 from orchestrator.tracking.tables import stage_files
 from orchestrator.trial import Report
 from search_spaces.family_tables import MODES
-from tests.factories import Watcher, workspace
+from tests.controlled import carried_out
 from tests.simulated_scale import LEARNER, START, learn, scale_plan
 from tests.simulated_search import search_plan, simulated_search
 from trainer.complexity import count
@@ -52,21 +49,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def run(root: Path, plan: ScalePlan, *, objectives: Objectives = LEARNER) -> History:
     """To the end, or on from where the journal stands."""
-    run_dir = RunDir(root / "run")
-    with open_journal(run_dir) as (journal, _):
-        history = History()
-        history_of(read_events(run_dir.journal)[0], into=history)
-        history_of(journal.append([{"event": "session", "pid": 1, "host": "h"}]), into=history)
-        Controller(
-            stage=FamilyTraining(plan),
-            journal=journal,
-            history=history,
-            runner=InlineRunner(objectives),
-            workspace=workspace(root),
-            observer=Watcher(),
-            interrupts=Interrupts(),
-        ).run()
-    return history
+    return carried_out(root, FamilyTraining(plan), objectives)
 
 
 def document(plan: ScalePlan, history: History) -> dict[str, Any]:
@@ -165,7 +148,7 @@ def failing(*names: str) -> Objectives:
             raise FloatingPointError("the loss became nan")
         yield from learn(job, should_stop)
 
-    return {"train": objective}
+    return {"train-model": objective}
 
 
 def test_a_member_that_fails_leaves_the_others_standing(tmp_path: Path) -> None:
@@ -272,9 +255,26 @@ def test_a_plan_says_what_is_measured_and_what_is_estimated(call: Run) -> None:
     first, last = result["members"]
     assert (first["speed"], last["speed"]) == ("measured", "estimated")
     assert last["step_seconds"] == pytest.approx(32 * last["macs"] / 1e10)
-    assert last["estimated_memory_bytes"] > 100 * first["estimated_memory_bytes"]
+    assert first["micro_batch"] == 32
+    per_image = [row["estimated_memory_bytes"] / row["micro_batch"] for row in (first, last)]
+    assert per_image[1] > 100 * per_image[0]
     assert result["plan"]["estimated_hours"] > 0
     assert result["plan"]["trials"] == 6
+
+
+def test_efficientnet_v2_s_is_scaled_by_the_same_code(call: Run) -> None:
+    line = "scale --baseline efficientnet-v2-s --classes 1000 --phi 1 --dry-run --json"
+    stated = EfficientNet_V2_S_Weights.DEFAULT.meta
+    code, out, _ = call(*line.split(), "--coefficients", "1,1,1")
+    (same,) = json.loads(out)["members"]
+    assert code == 0
+    assert same["params"] == stated["num_params"]
+    assert round(same["macs"] / 1e9, 3) == stated["_ops"]
+    code, out, _ = call(*line.split(), "--coefficients", "1.2,1.1,1.15", "--mode", "all")
+    rows = json.loads(out)["members"]
+    assert [row["mode"] for row in rows] == list(MODES)
+    assert all(abs(row["distance"]) < 0.05 for row in rows)
+    assert rows[0]["repeats"] == [3, 5, 5, 8, 11, 18]  # of 2, 4, 4, 6, 9, 15
 
 
 def winner_of_a_search(root: Path, **changes: Any) -> Path:
@@ -316,7 +316,7 @@ def planned(
 
     def plan(**options: Any) -> ScalePlan:
         config = load(ScaleConfig, options={**options, "cache_dir": str(cache)})
-        found, _ = plan_for(*with_search(config), watcher=Silent())
+        found, *_ = plan_for(*with_search(config), watcher=Silent())
         return found
 
     return plan
@@ -352,16 +352,6 @@ def test_an_axis_that_misses_the_cost_is_pointed_out(planned: Callable[..., Scal
     plan = planned(coefficients="1.1,1.1,1.2", phi="1", mode="all")
     (warning,) = plan.warnings
     assert re.match(r"B1 width: .* costs 8\.0 % more than B1", warning)
-
-
-def test_the_memory_of_a_step_grows_with_the_micro_batch_and_the_optimizer() -> None:
-    config = TrainConfig(model=START.config, batch_size=64)
-    network = count(START.config)
-    assert training_memory(config) == 12 * network.params + 12 * 64 * network.activations
-    halves = config.with_(accumulate=2)
-    assert training_memory(config) - training_memory(halves) == 12 * 32 * network.activations
-    heavier = config.with_(ema_decay=0.9, optim=config.optim.with_(optimizer="rmsprop"))
-    assert training_memory(heavier) - training_memory(config) == 8 * network.params
 
 
 def test_speeds_are_measured_while_there_is_time_and_estimated_after() -> None:
@@ -473,9 +463,12 @@ def test_a_mistake_is_one_line_that_names_it(call: Run, tmp_path: Path, mistake:
 def test_every_option_sets_a_field_of_its_configuration() -> None:
     common = {field.name for field in fields(CommonConfig)}
     own = {field.name for field in fields(ScaleConfig)} - common
-    assert {option.name for option in SCALE} == own - {"baseline_width"}
+    assert {option.name for option in SCALE} == (
+        own - {"baseline_width", "memory_per_trial"} | {"controls"}
+    )
     assert next(option.flag for option in SCALE if option.name == "from_") == "--from"
-    assert not {option.name for option in SCALE} & {option.name for option in COMMON}
+    names = [option.name for option in OPTIONS["scale"]]
+    assert len(names) == len(set(names))
 
 
 def test_a_run_is_gone_on_with_by_the_command_it_was_begun_with() -> None:

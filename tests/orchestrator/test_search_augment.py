@@ -10,20 +10,16 @@ from typing import Any, get_args
 
 import pytest
 
-from orchestrator.controller import Controller
 from orchestrator.errors import StageFailed
-from orchestrator.history import History, history_of
-from orchestrator.interrupts import Interrupts
-from orchestrator.journal import open_journal, read_events
+from orchestrator.history import History
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.runners.inline import InlineRunner
 from orchestrator.searchers.autoaugment import AutoAugmentSettings
 from orchestrator.selection.halving import plan_rungs
 from orchestrator.stages.augment_plan import AugmentPlan, Method
 from orchestrator.stages.search_augment import AugmentSearch
 from orchestrator.trial import Report
-from tests.factories import Watcher, workspace
+from tests.controlled import carried_out
 from tests.simulated_augment import EPOCHS, LEARNER, augment_plan, worth
 from trainer.augment.files import policy_from_dict
 from trainer.augment.policy import PolicySchedule
@@ -42,21 +38,7 @@ def plan_of(method: Method, **changes: Any) -> AugmentPlan:
 
 def run(root: Path, plan: AugmentPlan, *, objectives: Objectives = LEARNER) -> History:
     """To the end, or on from where the journal stands."""
-    run_dir = RunDir(root / "run")
-    with open_journal(run_dir) as (journal, _):
-        history = History()
-        history_of(read_events(run_dir.journal)[0], into=history)
-        history_of(journal.append([{"event": "session", "pid": 1, "host": "h"}]), into=history)
-        Controller(
-            stage=AugmentSearch(plan),
-            journal=journal,
-            history=history,
-            runner=InlineRunner(objectives),
-            workspace=workspace(root),
-            observer=Watcher(),
-            interrupts=Interrupts(),
-        ).run()
-    return history
+    return carried_out(root, AugmentSearch(plan), objectives)
 
 
 def document(plan: AugmentPlan, history: History) -> dict[str, Any]:
