@@ -19,6 +19,7 @@ from benchmarks import (
     screening,
     start_up,
     trials_per_hour,
+    tricks,
     worker_occupancy,
 )
 from benchmarks.harness import Benchmark, Skipped, environment
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "augmentation": augmentation.measure,
     "policy-search": policy_search.measure,
     "resolution": resolution.measure,
+    "tricks": tricks.measure,
     "input-pipeline": input_pipeline.measure,
     "worker-occupancy": worker_occupancy.measure,
     "mirror": mirror.measure,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.ablate_config import AblateConfig
 from orchestrator.config import CommonConfig, ScaleConfig, SearchAugmentConfig, SearchScalingConfig
 from orchestrator.fixres_config import FixResStageConfig
 from orchestrator.reporting.live import Silent, Watcher
@@ -110,6 +111,34 @@ def fixres(
     asked = load(FixResStageConfig, options=options) if config is None else config
     plan = explain if asked.explain else dry if dry_run else None
     return _answered(asked, "fixres", run, plan=plan, watcher=watcher)
+
+
+def ablate(
+    config: AblateConfig | None = None,
+    *,
+    dry_run: bool = False,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> StageResult:
+    """Say what each trick buys: `ablate(tricks="label-smoothing,mixup,sk", seeds=5)`.
+
+    Options and errors are those of `search_scaling`.
+    """
+    from orchestrator.loading import load
+    from orchestrator.stages.ablate_run import dry, run
+
+    asked = load(AblateConfig, options=options) if config is None else config
+    return _answered(asked, "ablate", run, plan=dry if dry_run else None, watcher=watcher)
+
+
+def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
+    """Two results of one stage side by side; paired differences where seeds and images are shared.
+
+    Raises: UsageError for what is no result, or not comparable.
+    """
+    from orchestrator.comparing import compare as side_by_side
+
+    return side_by_side(str(run_a), str(run_b))
 
 
 def _answered(

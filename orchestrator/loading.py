@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.ablation.speed_trials import SpeedConfig
 from orchestrator.config import CommonConfig
 from orchestrator.errors import UsageError
 from orchestrator.objectives.policy_trials import FoldConfig, GenerationConfig, ScoreConfig
@@ -30,6 +31,7 @@ from orchestrator.trial import Bundle, TrialSpec
 from trainer.config import ModelConfig, Strict, TrainConfig
 from trainer.errors import ConfigError, unknown_value
 from trainer.models.children import child
+from trainer.models.resnets import named_resnet
 
 T = TypeVar("T", bound=Strict)
 C = TypeVar("C", bound=CommonConfig)
@@ -42,12 +44,15 @@ CONFIG_TYPES: dict[str, type[Strict]] = {
     "score-policy": ScoreConfig,
     "fixres-sweep": SweepConfig,
     "fixres": AdaptConfig,
+    "distil-model": TrainConfig,
+    "measure-speed": SpeedConfig,
 }
 """Objective -> the type of its configuration."""
 
 _EXAMPLES: dict[str, ModelConfig] = {
     "efficientnet": child("efficientnet-b0", num_classes=2, resolution=224),
     "wide-resnet": child("wrn-40-2", num_classes=2, resolution=32),
+    "resnet": named_resnet("resnet-18", num_classes=2),
 }
 """Family -> a network of it, on which settings are tried before the real one is known."""
 

@@ -3,150 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal
 
 from trainer.augment.policy import Augmentation, PolicySchedule
+from trainer.errors import ConfigError
+from trainer.model_config import BlockStage as BlockStage
+from trainer.model_config import EfficientNetConfig as EfficientNetConfig
+from trainer.model_config import ModelConfig as ModelConfig
+from trainer.model_config import WideResNetConfig as WideResNetConfig
 from trainer.resnet_config import ResNetConfig as ResNetConfig
 from trainer.strict import Strict as Strict
 from trainer.strict import require as require
 
 RECIPE_VERSION = 1
 """Part of every trial's key: raised whenever the same configuration would train differently."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockStage(Strict):
-    """A stage of inverted-bottleneck blocks; the first has the stride and the channel change."""
-
-    operator: Literal["mbconv", "fused-mbconv"] = "mbconv"
-    kernel: int
-    stride: int
-    expand: int
-    """Expansion ratio of the inner width."""
-    channels: int
-    """Output channels."""
-    repeats: int
-
-    def __post_init__(self) -> None:
-        for name in ("kernel", "stride", "expand", "channels", "repeats"):
-            value = getattr(self, name)
-            require(value >= 1, f"model.stages: {name} must be at least 1, got {value}")
-        require(self.kernel % 2 == 1, f"model.stages: kernel must be odd, got {self.kernel}")
-        require(self.stride <= 2, f"model.stages: stride must be 1 or 2, got {self.stride}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EfficientNetConfig(Strict):
-    """An EfficientNet as it is built (Tan & Le 2019, arXiv:1905.11946, table 1).
-
-    Holds channels, repeats and the resolution, never α, β, γ: two points of a search grid that
-    build the same network have equal configurations.
-    """
-
-    family: Literal["efficientnet"] = "efficientnet"
-    stem_channels: int
-    stem_stride: int = 2
-    stages: tuple[BlockStage, ...]
-    head_channels: int
-    num_classes: int
-    resolution: int
-    """Side of the square training and test image, in pixels."""
-    dropout: float = 0.2
-    """Probability before the classifier."""
-    stochastic_depth: float = 0.2
-    """Drop rate that the (never reached) block N would have; block i of N has rate·i/N."""
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.1
-    """PyTorch's convention: the weight of the new batch. TF's published 0.99 is 0.01 here, which
-    needs several hundred steps before the running statistics mean anything."""
-    init: Literal["tf", "torchvision"] = "tf"
-    """`tf`: normal with fan-out k²·C_out (depthwise k²), as the released EfficientNets."""
-
-    def __post_init__(self) -> None:
-        require(bool(self.stages), "model.stages: at least one stage is needed")
-        require(
-            self.stem_stride in (1, 2), f"model.stem_stride must be 1 or 2, got {self.stem_stride}"
-        )
-        require(
-            0 <= self.stochastic_depth < 1,
-            f"model.stochastic_depth must be in [0, 1), got {self.stochastic_depth}",
-        )
-        _check_model(self)
-
-    @property
-    def total_stride(self) -> int:
-        """Product of the strides from the image to the pooled map."""
-        return self.stem_stride * prod(stage.stride for stage in self.stages)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WideResNetConfig(Strict):
-    """A wide residual network as it is built (Zagoruyko & Komodakis 2016, arXiv:1605.07146).
-
-    Holds channels, never the widening factor k, for the reason that EfficientNets hold no β.
-    """
-
-    strides: ClassVar[tuple[int, int, int]] = (1, 2, 2)
-    """Of the first block of each group."""
-
-    family: Literal["wide-resnet"] = "wide-resnet"
-    depth: int
-    """6n + 4 for n blocks in each of the three groups: the two convolutions of every block, the
-    stem and the three shortcuts, as the paper counts them."""
-    channels: tuple[int, int, int]
-    """Output channels of each group; 16k, 32k and 64k in the paper (table 1)."""
-    stem_channels: int = 16
-    num_classes: int
-    resolution: int
-    """Side of the square training and test image, in pixels; 32 in the paper."""
-    dropout: float = 0.0
-    """Probability between the two convolutions of a block (§2.4), none before the classifier."""
-    norm_eps: float = 1e-5
-    norm_momentum: float = 0.1
-    """PyTorch's convention: the weight of the new batch."""
-
-    def __post_init__(self) -> None:
-        require(self.depth >= 10 and self.depth % 6 == 4, _no_such_depth(self.depth))
-        require(min(self.channels) >= 1, f"model.channels must be positive, got {self.channels}")
-        require(
-            self.stem_channels >= 1,
-            f"model.stem_channels must be at least 1, got {self.stem_channels}",
-        )
-        _check_model(self)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of each group."""
-        return (self.depth - 4) // 6
-
-    @property
-    def total_stride(self) -> int:
-        """Product of the strides from the image to the pooled map."""
-        return prod(self.strides)
-
-
-def _no_such_depth(depth: int) -> str:
-    below = depth - (depth - 4) % 6
-    nearest = "10" if below < 10 else f"{below} or {below + 6}"
-    return f"model.depth must be 6n + 4 for n blocks in each group, got {depth}; try {nearest}"
-
-
-ModelConfig: TypeAlias = EfficientNetConfig | WideResNetConfig | ResNetConfig
-"""What can be built; told apart by `family`."""
-
-
-def _check_model(model: EfficientNetConfig | WideResNetConfig) -> None:
-    """Refuse what no family can be built with."""
-    require(
-        model.num_classes >= 2, f"model.num_classes must be at least 2, got {model.num_classes}"
-    )
-    require(0 <= model.dropout < 1, f"model.dropout must be in [0, 1), got {model.dropout}")
-    require(
-        model.resolution >= model.total_stride,
-        f"model.resolution: {model.resolution} px is below the network's total stride "
-        f"{model.total_stride}; use at least {model.total_stride}",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +88,15 @@ class AugmentConfig(Strict):
 class OptimConfig(Strict):
     """The optimizer (`sgd` with Nesterov momentum, or `rmsprop` in TensorFlow's form)."""
 
+    unsaid: ClassVar[frozenset[str]] = frozenset({"scale_lr"})  # came later than the first trials
+
     optimizer: Literal["sgd", "rmsprop"] = "sgd"
     lr: float = 0.1
     """Peak learning rate for a batch of 256; scaled linearly with the batch (Goyal 2017,
     arXiv:1706.02677)."""
+    scale_lr: bool = True
+    """Off, `lr` is the peak rate as it stands, whatever the batch (He 2018, arXiv:1812.01187, table
+    3, begins there)."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     decay_norm_and_bias: bool = False
@@ -292,6 +167,64 @@ class InitialWeights(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MixConfig(Strict):
+    """Training on mixtures of two images and of their labels, λ : 1 - λ with λ from Beta(α, α)."""
+
+    kind: Literal["mixup", "cutmix"] = "mixup"
+    """`mixup`: every pixel is a mixture (Zhang 2017, arXiv:1710.09412, §2). `cutmix`: a box of the
+    second image covers the first, and λ is what is left of the first (Yun 2019, arXiv:1905.04899,
+    §3.1)."""
+    alpha: float = 0.2
+    """0.2 in Bag of Tricks (He 2018, arXiv:1812.01187, §5.4) and Assemble-ResNet; 1 in CutMix."""
+    draw: Literal["batch", "sample"] = "batch"
+    """`batch`: one λ a batch, whose images are mixed with each other. `sample`: a λ (and a box) for
+    each image, whose partner comes from another pass over the training images, so that twice as
+    many are read: Assemble-ResNet's type 1 (Lee 2020, arXiv:2001.06268)."""
+    probability: float = 1.0
+    """How often a batch, or each image of it, is mixed at all."""
+
+    def __post_init__(self) -> None:
+        require(self.alpha > 0, f"mix.alpha must be positive, got {self.alpha}")
+        require(
+            0 < self.probability <= 1,
+            f"mix.probability must be in (0, 1], got {self.probability}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationConfig(Strict):
+    """A teacher that the student imitates (Hinton 2015, arXiv:1503.02531, §2).
+
+    With the logits z of the student and v of the teacher for the same image, which both see cropped
+    and mixed as it is, the loss is::
+
+        CE(z, labels) + weight · T² · CE(z/T, softmax(v/T))
+
+    The labels are smoothed and mixed as configured, the teacher's answers are neither. That is the
+    sum of Bag of Tricks (He 2018, arXiv:1812.01187, eq. 6) and Assemble-ResNet; the released code
+    of the former halves both terms, which is half the learning rate. The teacher gets the images as
+    they are normalised for the student: see `data.mean` where it was trained on others.
+    """
+
+    digest: str
+    """Of the teacher's tensors, see `trainer.transfer`; where they lie is the caller's to know."""
+    model: ModelConfig = field(metadata={"discriminator": "family"})  # read by the loader
+    """The teacher's network; images are resized to its resolution where that is another."""
+    temperature: float = 1.0
+    """T; 20 in Bag of Tricks, 1 in Assemble-ResNet."""
+    weight: float = 1.0
+    """Of the teacher's term; that of the labels is 1."""
+    t_squared: bool = True
+    """Off, the teacher's term goes without T², and its gradients shrink with 1/T²."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.digest), "distillation.digest: the teacher's weights have no name")
+        for name in ("temperature", "weight"):
+            value = getattr(self, name)
+            require(value > 0, f"distillation.{name} must be positive, got {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Strict):
     """One training run, complete: the same configuration on the same data gives the same model."""
 
@@ -311,7 +244,17 @@ class TrainConfig(Strict):
     """Decay per step of the averaged weights that are evaluated; 0 evaluates the raw weights."""
     initial: InitialWeights | None = None
     """None draws all weights from the seed."""
+    mix: MixConfig | None = None
+    distillation: DistillationConfig | None = None
+    test_resolution: int | None = None
+    """Side in pixels at which the held-out images are evaluated, cropped by the same fraction; None
+    means the network's own (Assemble-ResNet: 256 for 224, arXiv:2001.06268)."""
     seed: int = 0
+
+    @property
+    def evaluated_at(self) -> int:
+        """Side of a held-out image in pixels, as the network sees it."""
+        return self.model.resolution if self.test_resolution is None else self.test_resolution
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
@@ -325,6 +268,28 @@ class TrainConfig(Strict):
             f"label_smoothing must be in [0, 1), got {self.label_smoothing}",
         )
         require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        self._check_teacher()
+        self._check_test_resolution()
+
+    def _check_teacher(self) -> None:
+        if self.distillation is None:
+            return
+        taught, known = self.model.num_classes, self.distillation.model.num_classes
+        require(
+            taught == known,
+            "distillation.model.num_classes: the teacher must know the student's classes, "
+            f"got {known}; choose a teacher of {taught}",
+        )
+
+    def _check_test_resolution(self) -> None:
+        """What the network cannot be trained at, it cannot be tested at either."""
+        if self.test_resolution is None:
+            return
+        try:
+            self.model.with_(resolution=self.test_resolution)
+        except ConfigError as error:
+            said = str(error).replace("model.resolution", "test_resolution")
+            raise ConfigError(said) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from math import isfinite
-from time import monotonic
+from typing import TypeVar
 
 import torch
 
 from trainer.checkpoint import Checkpointing
-from trainer.config import EpochReport, Strict, TrainConfig, require
-from trainer.data.batches import (
-    Batch,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from trainer.config import EpochReport, ResNetConfig, TrainConfig, require
+from trainer.data.batches import evaluation_batches, steps_per_epoch
 from trainer.data.splits import Splits
+from trainer.distillation import Teacher
 from trainer.errors import TrainingDiverged
 from trainer.evaluate import Scores, Tally, evaluating, predict
+from trainer.feeding import Feed
 from trainer.losses import EpochLosses
-from trainer.optim import scaled_lr
+from trainer.models.resnet_parts.drop_block import set_drop_progress
+from trainer.optim import peak_lr
+from trainer.pulse import Beat as Beat
+from trainer.pulse import Pulse
 from trainer.saving import DirectorySaver, Saver, Unsaved
-from trainer.schedule import lr_at
+from trainer.schedule import lr_at, progress_at
 from trainer.seeding import isolated, seed_everything
 from trainer.state import TrainingState
 from trainer.transfer import Weights
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat(Strict):
-    """A sign of life from within an epoch."""
-
-    epoch: int
-    """The epoch under way, from 1."""
-    step: int
-    """Optimizer steps taken in it; all of them while it is being evaluated."""
-    steps: int
-    """Optimizer steps in an epoch."""
-    images_per_second: float
-    """Training throughput in this epoch so far."""
+T = TypeVar("T")
 
 
 def fit(
@@ -50,6 +37,7 @@ def fit(
     device: torch.device | str = "cpu",
     checkpoint: Checkpointing | None = None,
     initial: Weights | None = None,
+    teacher: Weights | None = None,
     known_epochs: int = 0,
     stop_after: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -61,10 +49,10 @@ def fit(
     `known_epochs` that were finished before, then those of new ones, equal in every digit to an
     uninterrupted run's. `stop_after` pauses the run after so many epochs, saved; its schedule still
     ends at `config.epochs`. `should_stop` is asked before each batch; when it answers true the
-    generator ends, and the last saved epoch stands. `initial` holds the tensors that
-    `config.initial` names.
+    generator ends, and the last saved epoch stands. `initial` and `teacher` hold the tensors that
+    `config.initial` and `config.distillation` name.
 
-    Raises: ConfigError for initial weights that are missing or do not fit, TrainingDiverged,
+    Raises: ConfigError for weights that are missing or do not fit, TrainingDiverged,
         CheckpointError, DatasetError, DiskFull.
     """
     device = torch.device(device)
@@ -74,11 +62,16 @@ def fit(
         config.initial is None or initial is not None,
         "initial: the weights that training begins from were not given",
     )
+    require(
+        config.distillation is None or teacher is not None,
+        "distillation: the teacher's weights were not given",
+    )
     run = _Run(
         config,
         splits,
         device=device,
         initial=initial,
+        teacher=teacher,
         pulse=Pulse(beat_seconds),
         should_stop=should_stop,
     )
@@ -88,28 +81,6 @@ def fit(
 
 class _Stopped(Exception):
     """The caller wants no more."""
-
-
-class Pulse:
-    """Knows when a sign of life is due; its clock stands still while the caller looks at one."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last = monotonic()
-        self._away = 0.0
-
-    def now(self) -> float:
-        """Seconds of our own work since some moment."""
-        return monotonic() - self._away
-
-    def beats(self, epoch: int, step: int, steps: int, speed: float) -> Iterator[Beat]:
-        """Yield one beat if it is time, else none."""
-        left = monotonic()
-        if left - self._last < self._seconds:
-            return
-        yield Beat(epoch=epoch, step=step, steps=steps, images_per_second=speed)
-        self._last = monotonic()
-        self._away += self._last - left
 
 
 class _Run:
@@ -122,12 +93,13 @@ class _Run:
         *,
         device: torch.device,
         initial: Weights | None,
+        teacher: Weights | None,
         pulse: Pulse,
         should_stop: Callable[[], bool],
     ) -> None:
         self._config = config
         self._initial = initial
-        self._augment = config.augment.over(config.epochs)
+        self._teacher = teacher
         self._train_split = splits.train
         on_selection = config.data.evaluate_on == "selection"
         self._held_out = splits.selection if on_selection else splits.reporting
@@ -135,6 +107,8 @@ class _Run:
         self._pulse = pulse
         self._should_stop = should_stop
         self._steps = steps_per_epoch(len(splits.train), config.batch_size)
+        model = config.model
+        self._drops_blocks = isinstance(model, ResNetConfig) and model.drop_block is not None
 
     def reports(
         self, saver: Saver, *, known: int, last: int
@@ -154,17 +128,40 @@ class _Run:
         state = TrainingState(self._config, device=self._device, initial=self._initial)
         history = saver.restore(state)
         yield from history[known:last]
+        if len(history) >= last:
+            return
+        feed = yield from self._feed(epoch=len(history) + 1)
         for epoch in range(len(history) + 1, last + 1):
-            report = yield from self._epoch(state, epoch)
+            report = yield from self._epoch(state, feed, epoch)
             history = (*history, report)
             saver.after_epoch(state, history, pausing=epoch == last)
             if epoch > known:  # the caller may know more than the checkpoint
                 yield report
 
-    def _epoch(self, state: TrainingState, epoch: int) -> Generator[Beat, None, EpochReport]:
+    def _feed(self, *, epoch: int) -> Generator[Beat, None, Feed]:
+        """What the epochs from this one on are fed from, ready for it."""
+        config = self._config
+        teacher = None
+        if config.distillation is not None:
+            execution, device = config.execution, self._device
+            teacher = Teacher(
+                config.distillation, self._teacher, execution=execution, device=device
+            )
+        feed = Feed(config, self._train_split, device=self._device, teacher=teacher)
+        if feed.is_prepared:
+            return feed
+        started = self._pulse.now()
+        for images in self._until_stopped(feed.prepare()):
+            speed = images / (self._pulse.now() - started)
+            yield from self._pulse.beats(epoch, 0, self._steps, speed)
+        return feed
+
+    def _epoch(
+        self, state: TrainingState, feed: Feed, epoch: int
+    ) -> Generator[Beat, None, EpochReport]:
         seed_everything(self._config.seed, epoch=epoch)
         started = self._pulse.now()
-        train_loss, speed = yield from self._train(state, epoch)
+        train_loss, speed = yield from self._train(state, feed, epoch)
         scores = yield from self._evaluate(state, epoch, speed)
         if not isfinite(scores.loss):
             raise TrainingDiverged(epoch=epoch, step=self._steps, loss=scores.loss)
@@ -184,24 +181,15 @@ class _Run:
         )
 
     def _train(
-        self, state: TrainingState, epoch: int
+        self, state: TrainingState, feed: Feed, epoch: int
     ) -> Generator[Beat, None, tuple[float, float]]:
         """One pass over the training images; returns the mean loss and the images per second."""
-        config = self._config
         losses = EpochLosses(epoch=epoch, device=self._device)
         state.train()
         started = self._pulse.now()
-        batches = training_batches(
-            self._train_split,
-            augment=self._augment,
-            resolution=config.model.resolution,
-            batch_size=config.batch_size,
-            epoch=epoch,
-            seed=config.seed,
-            device=self._device,
-            channels_last=config.execution.channels_last,
-        )
-        for step, batch in enumerate(self._until_stopped(batches)):
+        for step, batch in enumerate(self._until_stopped(feed.batches(epoch))):
+            if self._drops_blocks:
+                set_drop_progress(state.model, self._progress(epoch, step))
             losses.add(state.step(batch, lr=self._lr(epoch, step)), images=len(batch.images))
             speed = losses.images / (self._pulse.now() - started)
             yield from self._pulse.beats(epoch, step + 1, self._steps, speed)
@@ -215,7 +203,7 @@ class _Run:
         tally = Tally(config.model.num_classes)
         batches = evaluation_batches(
             self._held_out,
-            resolution=config.model.resolution,
+            resolution=config.evaluated_at,
             batch_size=config.batch_size // config.accumulate,
             device=self._device,
             channels_last=config.execution.channels_last,
@@ -227,19 +215,24 @@ class _Run:
                 yield from self._pulse.beats(epoch, self._steps, self._steps, speed)
         return tally.scores()
 
-    def _until_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _until_stopped(self, items: Iterator[T]) -> Iterator[T]:
         while not self._should_stop():
-            batch = next(batches, None)
-            if batch is None:
+            try:
+                item = next(items)
+            except StopIteration:
                 return
-            yield batch
+            yield item
         raise _Stopped
+
+    def _progress(self, epoch: int, step: int) -> float:
+        done = (epoch - 1) * self._steps + step
+        return progress_at(done, steps_per_epoch=self._steps, epochs=self._config.epochs)
 
     def _lr(self, epoch: int, step: int) -> float:
         config = self._config
         return lr_at(
             config.schedule,
-            peak=scaled_lr(config.optim.lr, batch_size=config.batch_size),
+            peak=peak_lr(config.optim, batch_size=config.batch_size),
             step=(epoch - 1) * self._steps + step,
             steps_per_epoch=self._steps,
             epochs=config.epochs,

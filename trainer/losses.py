@@ -10,18 +10,37 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from trainer.config import TrainConfig
+from trainer.config import DistillationConfig, TrainConfig
 from trainer.data.batches import Batch
 from trainer.errors import TrainingDiverged
 
 Loss = Callable[[Tensor, Batch], Tensor]
-"""(logits (B, K), batch) -> the mean over the batch. It is given the images beside the labels,
-because a teacher must see the image that the student saw."""
+"""(logits (B, K), batch) -> the mean over the batch."""
 
 
 def build_loss(config: TrainConfig) -> Loss:
-    """The loss of a configuration."""
-    return partial(smoothed_cross_entropy, smoothing=config.label_smoothing)
+    """The loss of a configuration; with a teacher the batches must bring its answers."""
+    own = partial(smoothed_cross_entropy, smoothing=config.label_smoothing)
+    if config.distillation is None:
+        return own
+    return partial(_with_teacher, own=own, config=config.distillation)
+
+
+def _with_teacher(logits: Tensor, batch: Batch, *, own: Loss, config: DistillationConfig) -> Tensor:
+    assert batch.teacher is not None
+    soft = imitation(logits, batch.teacher, temperature=config.temperature)
+    scale = config.temperature**2 if config.t_squared else 1.0
+    return own(logits, batch) + config.weight * scale * soft
+
+
+def imitation(logits: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    """CE(z/T, softmax(v/T)) for a student's logits z (B, K) and a teacher's v, the batch's mean.
+
+    Its gradient is that of the Kullback-Leibler divergence, from which it differs by the entropy of
+    the teacher's answers, and shrinks with 1/T² (Hinton 2015, arXiv:1503.02531, §2).
+    """
+    answers = (teacher / temperature).softmax(dim=1)
+    return cross_entropy(logits.float() / temperature, answers)
 
 
 def smoothed_cross_entropy(logits: Tensor, batch: Batch, *, smoothing: float) -> Tensor:

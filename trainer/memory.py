@@ -26,9 +26,9 @@ _FLOAT = 4
 def training_bytes(config: TrainConfig, *, images: int | None = None) -> int:
     """Bytes at the peak of a step with micro-batches of so many images (default: as configured).
 
-    Weights, gradients, optimizer and average in float32; everything that the backward pass needs
-    again; and twice the largest map, for the gradients that meet in it. What the libraries take
-    beside tensors (workspaces of convolutions, a CUDA context) is not in it.
+    Weights (a teacher's too), gradients, optimizer and average in float32; everything that the
+    backward pass needs again; and twice the largest map, for the gradients that meet in it. What
+    the libraries take beside tensors (workspaces of convolutions, a CUDA context) is not in it.
     """
     images = -(-config.batch_size // config.accumulate) if images is None else images
     fixed, per_image = _measured(config)
@@ -47,7 +47,17 @@ def _measured(config: TrainConfig) -> tuple[int, int]:
     everything = sum(t.numel() for t in (*network.parameters(), *network.buffers()))
     copies = 1 + _OPTIMIZER_COPIES[config.optim.optimizer]
     averages = everything if config.ema_decay > 0 else 0
-    return _FLOAT * (everything + copies * learning + averages), per_image
+    fixed = everything + copies * learning + averages + _teachers(config)
+    return _FLOAT * fixed, per_image
+
+
+def _teachers(config: TrainConfig) -> int:
+    """Numbers in the teacher's tensors; it looks before the step, and keeps nothing for it."""
+    if config.distillation is None:
+        return 0
+    with torch.device("meta"):
+        network = build(config.distillation.model)
+    return sum(t.numel() for t in (*network.parameters(), *network.buffers()))
 
 
 def _kept(network: nn.Module, config: TrainConfig, images: int) -> int:

@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from trainer.config import OptimConfig
 
 REFERENCE_BATCH = 256
-"""The batch for which `OptimConfig.lr` is stated."""
+"""The batch for which `OptimConfig.lr` is stated, where it is scaled."""
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -22,12 +22,17 @@ def scaled_lr(lr: float, *, batch_size: int) -> float:
     return lr * batch_size / REFERENCE_BATCH
 
 
+def peak_lr(config: OptimConfig, *, batch_size: int) -> float:
+    """The rate that the schedule starts from, or warms up to."""
+    return scaled_lr(config.lr, batch_size=batch_size) if config.scale_lr else config.lr
+
+
 def build_optimizer(model: nn.Module, config: OptimConfig, *, batch_size: int) -> Optimizer:
     """The configured optimizer over the model's trainable parameters, at its peak rate."""
     groups = parameter_groups(
         model, weight_decay=config.weight_decay, decay_norm_and_bias=config.decay_norm_and_bias
     )
-    lr = scaled_lr(config.lr, batch_size=batch_size)
+    lr = peak_lr(config, batch_size=batch_size)
     if config.optimizer == "sgd":
         return SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0)
     return RMSPropTF(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
 from trainer.complexity import count
 from trainer.config import TrainConfig
 from trainer.data.batches import Batch
+from trainer.distillation import Teacher, may_be_kept, taught
 from trainer.precision import memory_format
 from trainer.seeding import isolated
 from trainer.state import TrainingState
@@ -27,7 +31,8 @@ def training_speed(
     """Training images per second, the reading of data left out.
 
     The first step is not timed: it allocates, and on a GPU chooses kernels. Large images and
-    costly networks are tried in smaller batches than they would be trained in.
+    costly networks are tried in smaller batches than they would be trained in. A teacher that has
+    to look at each batch does so here; one whose answers will be kept costs nothing.
     """
     device = torch.device(device)
     timed = _timed(config, device=device, seconds=seconds)
@@ -39,12 +44,39 @@ def _timed(
 ) -> Generator[float, None, None]:
     state = TrainingState(config, device=device)
     batch = _noise(config, device)
-    state.step(batch, lr=0.0).item()
+    ask = _teaching(config, device)
+
+    def step() -> None:
+        state.step(ask(batch), lr=0.0).item()  # waits for the device
+
+    step()
     started, steps = perf_counter(), 0
     while steps == 0 or perf_counter() - started < seconds:
-        state.step(batch, lr=0.0).item()  # waits for the device
+        step()
         steps += 1
     yield steps * len(batch.images) / (perf_counter() - started)
+
+
+def _teaching(config: TrainConfig, device: torch.device) -> Callable[[Batch], Batch]:
+    """What gives a batch its teacher's answers, if there is a teacher, from weights by chance."""
+    if config.distillation is None:
+        return _as_it_is
+    teacher = Teacher(config.distillation, None, execution=config.execution, device=device)
+    ask = partial(taught, teacher=teacher)
+    if not may_be_kept(config, num_images=config.data.train_images):
+        return ask
+    answers: list[Tensor | None] = []
+
+    def remember(batch: Batch) -> Batch:
+        if not answers:
+            answers.append(ask(batch).teacher)
+        return replace(batch, teacher=answers[0])
+
+    return remember
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 def probed_images(config: TrainConfig) -> int:

@@ -1,4 +1,4 @@
-"""The learning rate of every step, as a pure function. Imports no torch."""
+"""What depends on the step alone, as pure functions: learning rate, DropBlock. No torch."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def lr_at(
     if config.kind == "step":
         return peak * config.step_factor ** _drops(epoch, every=config.step_epochs)
     return peak * config.exponential_factor ** _drops(epoch, every=config.exponential_epochs)
+
+
+def progress_at(step: int, *, steps_per_epoch: int, epochs: int) -> float:
+    """The part of the training that lies behind a step, counted from 0 over the whole run.
+
+    Assemble-ResNet lowers DropBlock's keep probability in proportion (Lee 2020, arXiv:2001.06268).
+    """
+    return step / (epochs * steps_per_epoch)
 
 
 def _drops(epoch: float, *, every: float) -> int:

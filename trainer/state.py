@@ -119,6 +119,7 @@ class TrainingState:
 def _micro_batches(batch: Batch, count: int) -> Iterator[Batch]:
     """Parts whose sizes differ by one at most; fewer where there are not that many images."""
     count = min(count, len(batch.images))
-    parts = zip(batch.images.tensor_split(count), batch.labels.tensor_split(count), strict=True)
-    for images, labels in parts:
-        yield Batch(images=images, labels=labels)
+    images, labels = batch.images.tensor_split(count), batch.labels.tensor_split(count)
+    teacher = [None] * count if batch.teacher is None else batch.teacher.tensor_split(count)
+    for part in zip(images, labels, teacher, strict=True):
+        yield Batch(images=part[0], labels=part[1], teacher=part[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, ClassVar, Self
 
 from trainer.errors import ConfigError
@@ -15,17 +15,33 @@ class Strict:
     __slots__ = ()
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
+    unsaid: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are left out of the JSON where they have their default: what was added with a
+    default that is not off would rename the finished trials, and orphan the checkpoints."""
+
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain JSON values; tuples become lists."""
-        values = asdict(self)  # type: ignore[call-overload]
-        return {key: _plain(value) for key, value in values.items()}
+        return _said(self)
 
     def with_(self, **changes: Any) -> Self:
         """A copy with these fields changed; the checks of the constructor run again."""
         return replace(self, **changes)  # type: ignore[type-var]
 
 
+def _said(config: Strict) -> dict[str, Any]:
+    said = {}
+    for each in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, each.name)
+        if each.name not in config.unsaid or value != each.default:
+            said[each.name] = _plain(value)
+    return said
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, Strict):
+        return _said(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

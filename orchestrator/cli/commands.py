@@ -85,6 +85,26 @@ def report(*, run_dir: str, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("run_a", metavar="RUN_A")
+@click.argument("run_b", metavar="RUN_B")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def compare(*, run_a: str, run_b: str, as_json: bool) -> None:
+    """Put the results of two runs of one command side by side.
+
+    Differences are B less A, paired over the seeds that both have, on the same images.
+    """
+    from orchestrator import api
+    from orchestrator.comparing import compare_lines
+    from orchestrator.reporting.screen import show, show_json
+
+    document = api.compare(run_a, run_b)
+    if as_json:
+        show_json(document)
+    else:
+        show(compare_lines(document))
+
+
+@cli.command()
 @click.option("--dataset", metavar="NAME|DIR", help="Read this data set too.")
 @click.option("--run-dir", metavar="DIR", help="Where a run would go. [default: below runs/]")
 @click.option("--ray-address", metavar="ADDRESS", help="A cluster that a run would join.")

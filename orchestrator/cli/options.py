@@ -23,6 +23,8 @@ class Option:
     metavar: str
     """Choices stand as a|b; empty for a switch."""
     help: str
+    once: bool = False
+    """Refused where it stands twice, since both may be meant; of others the last one counts."""
 
     @property
     def flag(self) -> str:
@@ -99,11 +101,28 @@ FIXRES = (
     Option("epochs", "N", "Epochs of fine-tuning. [default: 30]"),
     Option("seeds", "N", "With --train-resolution, how many are compared. [default: 3]"),
 )
+ABLATE = (
+    Option("preset", "assemble-resnet|bag-of-tricks", "A paper's ladder, as printed."),
+    Option("tricks", "a,b+c,…", "One's own; what is joined by + comes together."),
+    Option(
+        "design",
+        "cumulative|leave-one-out|add-one",
+        "How the tricks are combined. [default: cumulative]",
+        once=True,
+    ),
+    Option("equal_epochs", "", "Train every rung as long as the longest."),
+    Option("teacher", "SOURCE", "For distillation: a model, a checkpoint, torchvision:NAME."),
+    Option("beside", "RUN_DIR", "Show the members of this scale run beside the rungs."),
+    Option("network", "NAME", "Such as resnet-50-small. [default: suits the data set]"),
+    Option("resolution", "PX", "Of training images. [default: suits the data set]"),
+    Option("register", "NAME", "Register the models in MLflow."),
+)
 _OF_THE_NETWORK = {"controls", "classes", "policy"} | {option.name for option in FIXRES}
 OPTIONS = {
     "search-scaling": (*SEARCH_SCALING, *COMMON),
     "search-augment": (*SEARCH_AUGMENT, *COMMON),
     "scale": (*SCALE, *(option for option in COMMON if option.name != "controls")),
+    "ablate": (*ABLATE, *(option for option in COMMON if option.name != "controls")),
     # A trained network has its classes and its policy.
     "fixres": (*FIXRES, *(option for option in COMMON if option.name not in _OF_THE_NETWORK)),
 }
@@ -144,7 +163,26 @@ def given(options: dict[str, Any]) -> dict[str, str | bool]:
     return {name: value for name, value in options.items() if value not in (None, False)}
 
 
+def _only(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> str | None:
+    """The one value that was given. Raises: click.UsageError for several."""
+    if len(values) > 1:
+        flag = parameter.opts[0]
+        raise click.UsageError(f"{flag}: one at a time, got {' and '.join(values)}")
+    return values[0] if values else None
+
+
 def _click_option(option: Option) -> Callable[[F], F]:
+    if option.once:
+        return click.option(
+            option.flag,
+            option.name,
+            metavar=option.metavar,
+            help=option.help,
+            multiple=True,
+            callback=_only,
+        )
     if option.metavar:
         return click.option(option.flag, option.name, metavar=option.metavar, help=option.help)
     return click.option(option.flag, option.name, is_flag=True, help=option.help)

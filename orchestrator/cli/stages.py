@@ -97,7 +97,27 @@ def fixres(**asked: Any) -> None:
     _carry_out("fixres", FixResStageConfig, api.fixres, lines, **asked)
 
 
-STAGES = (search_scaling, search_augment, scale, fixres)
+@click.command()
+@accepts(OPTIONS["ablate"])
+@runs
+def ablate(**asked: Any) -> None:
+    """Say what each trick buys: accuracy, parameters, multiply-adds, measured speed.
+
+    Tricks are those of Bag of Tricks and Assemble-ResNet, one switch each: one on top of the other,
+    all but one, or one alone, with the same seeds on your data.
+    """
+    from orchestrator import api
+    from orchestrator.ablate_config import AblateConfig
+    from orchestrator.reporting.ablate_tables import ablate_lines
+    from orchestrator.reporting.tables import next_lines
+
+    def lines(result: StageResult) -> Iterable[str]:
+        return *ablate_lines(result.to_json()), *next_lines(result.run_dir)
+
+    _carry_out("ablate", AblateConfig, api.ablate, lines, **asked)
+
+
+STAGES = (search_scaling, search_augment, scale, fixres, ablate)
 """In the order of `--help`."""
 
 

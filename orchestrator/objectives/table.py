@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from orchestrator.ablation.speed_trials import OBJECTIVE as MEASURE_SPEED
+from orchestrator.objectives.distilling import OBJECTIVE as DISTIL
+from orchestrator.objectives.distilling import distil_model
 from orchestrator.objectives.policies import score_policy, train_fold, train_generation
 from orchestrator.objectives.resolution import adapt, sweep_resolutions
 from orchestrator.objectives.training import keep_model, splits_for, trained
@@ -30,6 +33,13 @@ def train_model(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
         yield report
 
 
+def measure_speed(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
+    """How fast a network answers on this device."""
+    from orchestrator.ablation.speed import measure_speed as measure  # loads torch
+
+    yield from measure(job, should_stop)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "train": train,
     "train-model": train_model,
@@ -38,4 +48,6 @@ OBJECTIVES: dict[str, Objective] = {
     "score-policy": score_policy,
     "fixres-sweep": sweep_resolutions,
     "fixres": adapt,
+    DISTIL: distil_model,
+    MEASURE_SPEED: measure_speed,
 }

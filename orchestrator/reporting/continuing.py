@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestrator.ablate_config import AblateConfig
 from orchestrator.cli.options import OPTIONS
 from orchestrator.config import (
     CommonConfig,
@@ -20,6 +21,7 @@ CONFIGS: dict[str, type[CommonConfig]] = {
     "search-augment": SearchAugmentConfig,
     "scale": ScaleConfig,
     "fixres": FixResStageConfig,
+    "ablate": AblateConfig,
 }
 """Command -> the type of its configuration."""
 _NAMED_ELSEWHERE = ("run_dir", "tracking_uri")

@@ -103,6 +103,35 @@ class ResolutionChart:
     """Adaptation and its points, from few pixels to many."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedPoint:
+    """A network in the plane of measured speed and accuracy."""
+
+    label: str
+    rival: bool
+    """From another run, to stand beside the rungs."""
+    images_per_second: float
+    mean: float
+    interval: tuple[float, float]
+
+
+def speed_points(document: Row) -> list[SpeedPoint]:
+    """The rungs in the order of the ladder, then the networks of another run."""
+    rows = [(row, False) for row in document["results"]]
+    rows += [(row, True) for row in document["rivals"]]
+    return [
+        SpeedPoint(
+            label=row["name"],
+            rival=rival,
+            images_per_second=row["images_per_second"],
+            mean=row["mean"],
+            interval=(row["interval"][0], row["interval"][1]),
+        )
+        for row, rival in rows
+        if row["mean"] is not None and row["images_per_second"] is not None
+    ]
+
+
 def resolution_charts(document: Row) -> list[ResolutionChart]:
     """A chart for each network that was swept, on the selection split."""
     rows = [*document["sweep"], *document["tried"]]

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
@@ -30,6 +30,7 @@ from orchestrator.reporting.figure_rows import (
     RankChart,
     RankLine,
     ResolutionChart,
+    SpeedPoint,
     dodges,
 )
 from orchestrator.reporting.formats import magnitude
@@ -256,6 +257,88 @@ def draw_resolutions(chart: ResolutionChart, path: Path) -> None:
     axes.set_ylabel("top-1, selection split")
     axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
+
+
+def draw_speed(points: Sequence[SpeedPoint], path: Path) -> None:
+    """Accuracy against measured images per second: rungs, and networks of another run."""
+    figure, axes = _figure(9.2, 4.8)
+    axes.set_xscale("log")
+    found = [point.images_per_second for point in points]
+    axes.set_xlim(min(found) / 1.3, max(found) * 1.3)
+    lows, highs = zip(*(point.interval for point in points), strict=True)
+    room = 0.05 * max(max(highs) - min(lows), 0.01)
+    axes.set_ylim(min(lows) - room, max(highs) + room)
+    ticks = LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _speed_text(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set_xlabel("images per second, measured")
+    axes.set_ylabel("top-1, reporting split")
+    handles = [_speed_mark(point) for point in points]
+    labels = [f"{tag}  {point.label}" for tag, point in zip(_tags(points), points, strict=True)]
+    axes.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0,
+    )
+    figure.draw_without_rendering()  # settles the layout, on which the shifts depend
+    places = axes.transData.transform([(p.images_per_second, p.mean) for p in points])
+    shifts = dodges([(float(x), float(y)) for x, y in places], apart=MARK_POINTS * DPI / 72)
+    for tag, point, shift in zip(_tags(points), points, shifts, strict=True):
+        _draw_speed(axes, tag, point, shift)
+    _save(figure, path)
+
+
+def _tags(points: Sequence[SpeedPoint]) -> list[str]:
+    """Numbers for the rungs, letters for the others."""
+    rungs = sum(not point.rival for point in points)
+    return [
+        chr(ord("a") + (number - rungs) % 26) if point.rival else str(number + 1)
+        for number, point in enumerate(points)
+    ]
+
+
+def _speed_mark(point: SpeedPoint) -> Line2D:
+    marker, color = ("D", ORANGE) if point.rival else ("o", BLUE)
+    return Line2D([], [], marker=marker, color=color, ls="", ms=8)
+
+
+def _draw_speed(axes: Axes, tag: str, point: SpeedPoint, shift: float) -> None:
+    x, color = point.images_per_second, ORANGE if point.rival else BLUE
+    moved = axes.transData + Affine2D().translate(shift, 0)
+    axes.plot([x, x], point.interval, color=color, lw=1.4, alpha=0.6, transform=moved)
+    marker = "D" if point.rival else "o"
+    axes.plot(
+        x,
+        point.mean,
+        marker,
+        color=color,
+        ms=MARK_POINTS - 1,
+        mec="white",
+        mew=1,
+        zorder=3,
+        transform=moved,
+    )
+    axes.annotate(
+        tag,
+        (x, point.mean),
+        xycoords=moved,
+        ha="center",
+        va="center_baseline",
+        color="white",
+        fontsize=8,
+        fontweight="bold",
+        zorder=4,
+    )
+
+
+def _speed_text(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
 def _mosaic(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.errors import NotReady
 from orchestrator.history import History, Status, Trial, history_of
 from orchestrator.journal import Event, read_events
+from orchestrator.reporting.ablate_report import ablate_chapter
 from orchestrator.reporting.augment_report import augment_chapter
 from orchestrator.reporting.continuing import CONFIGS, command_line
 from orchestrator.reporting.fixres_report import fixres_chapter
@@ -28,6 +29,7 @@ CHAPTERS: dict[str, Callable[[Row, History, RunDir], list[str]]] = {
     "search-augment": augment_chapter,
     "scale": scale_chapter,
     "fixres": fixres_chapter,
+    "ablate": ablate_chapter,
 }
 """Stage -> what its result says; a stage without one is reported by its trials alone."""
 FAILURES: Columns = {

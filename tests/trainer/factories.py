@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from trainer.config import (
     AugmentConfig,
     BlockStage,
     DataConfig,
+    DistillationConfig,
     EfficientNetConfig,
     EpochReport,
     OptimConfig,
+    ResNetConfig,
     TrainConfig,
     WideResNetConfig,
 )
 from trainer.fit import Beat
+from trainer.models.build import build
 from trainer.models.children import child
+from trainer.resnet_config import DropBlock
+from trainer.transfer import digest_of
 
 TINY_DATA = DataConfig(dataset="digits", selection_fraction=0.04, train_images=48)
 
@@ -42,6 +50,33 @@ def tiny_wide_resnet(**changes: Any) -> WideResNetConfig:
     model = child("wrn-10-1", num_classes=10, resolution=16)
     assert isinstance(model, WideResNetConfig)
     return model.with_(**changes)
+
+
+def tiny_resnet(**changes: Any) -> ResNetConfig:
+    """Two blocks of width 8 for digits at 16 px, of which the second drops squares."""
+    model = ResNetConfig(
+        block="basic",
+        repeats=(1, 1),
+        channels=(8, 8),
+        stem="small",
+        stem_channels=8,
+        drop_block=DropBlock(keep_prob=0.5, block_size=3, stages=(2,), scales=(1.0,)),
+        num_classes=10,
+        resolution=16,
+    )
+    return model.with_(**changes)
+
+
+def tiny_teacher(
+    *, model: dict[str, Any] | None = None, **changes: Any
+) -> tuple[DistillationConfig, Mapping[str, Tensor]]:
+    """A network that has opinions, though it never learned anything, and its tensors."""
+    config = tiny_model(head_channels=24, dropout=0.5, **(model or {}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        weights = build(config).state_dict()
+        weights["classifier.1.weight"].normal_()
+    return DistillationConfig(digest=digest_of(weights), model=config).with_(**changes), weights
 
 
 def tiny_run(**changes: Any) -> TrainConfig:

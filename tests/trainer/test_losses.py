@@ -1,14 +1,16 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from tests.trainer.factories import tiny_run
+from tests.trainer.factories import tiny_model, tiny_run
+from trainer.config import DistillationConfig
 from trainer.data.batches import Batch
 from trainer.errors import TrainingDiverged
-from trainer.losses import EpochLosses, build_loss, smoothed_cross_entropy
+from trainer.losses import EpochLosses, build_loss, imitation, smoothed_cross_entropy
 
 CPU = torch.device("cpu")
 
@@ -64,3 +66,54 @@ def test_where_looking_costs_a_wait_it_is_put_off_and_the_step_still_found() -> 
     with pytest.raises(TrainingDiverged) as caught:
         losses.mean()
     assert caught.value.step == 2
+
+
+def distilled(**changes: object) -> DistillationConfig:
+    return DistillationConfig(digest="x", model=tiny_model()).with_(**changes)
+
+
+def test_the_teachers_term_by_hand() -> None:
+    """Logits (ln 3, 0) and a teacher's (0, ln 9), at T = 2: student (√3, 1), teacher (1, 3)."""
+    logits = torch.tensor([[math.log(3.0), 0.0]], dtype=torch.float64)
+    teacher = torch.tensor([[0.0, math.log(9.0)]], dtype=torch.float64)
+    total = math.sqrt(3) + 1
+    expected = -(0.25 * math.log(math.sqrt(3) / total) + 0.75 * math.log(1 / total))
+    found = imitation(logits, teacher, temperature=2.0).item()
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({}, 1.0),
+        ({"temperature": 4.0}, 16.0),
+        ({"weight": 0.5}, 0.5),
+        ({"temperature": 4.0, "t_squared": False}, 1.0),
+    ],
+)
+def test_smoothing_mixing_and_a_teacher_add_up(changes: dict[str, object], factor: float) -> None:
+    """λ = 0.3 between classes 0 and 1 of two, smoothed by ε = 0.1: 0.32 and 0.68."""
+    config = tiny_run(model=tiny_model(num_classes=2), label_smoothing=0.1)
+    distillation = distilled(**changes).with_(model=config.model)
+    temperature = distillation.temperature
+    logits, teacher = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 1.5]])
+    batch = replace(labelled(torch.tensor([[0.3, 0.7]])), teacher=teacher)
+    own = -(0.32 * logits.log_softmax(1)[0, 0] + 0.68 * logits.log_softmax(1)[0, 1])
+    answers = (teacher / temperature).softmax(1)
+    soft = -(answers * (logits / temperature).log_softmax(1)).sum()
+    loss = build_loss(config.with_(distillation=distillation))(logits, batch)
+    assert loss.item() == pytest.approx((own + factor * soft).item(), rel=1e-5)
+
+
+def test_gradients_of_the_teachers_term_keep_their_size_at_a_high_temperature() -> None:
+    """For a small z/T, T² · ∂CE/∂z tends to (z - v) / K (Hinton 2015, §2.1)."""
+    logits = torch.tensor([[1.0, 0.0, -1.0]], requires_grad=True)
+    teacher = torch.tensor([[-1.0, 2.0, -1.0]])
+    for t_squared, expected in ((True, [2 / 3, -2 / 3, 0.0]), (False, [0.0, 0.0, 0.0])):
+        config = distilled(temperature=1000.0, t_squared=t_squared)
+        batch = replace(labelled(torch.tensor([0])), teacher=teacher)
+        run = tiny_run(distillation=config, label_smoothing=0.0)
+        own = smoothed_cross_entropy(logits, batch, smoothing=0.0)
+        loss = build_loss(run)(logits, batch) - own
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert gradient[0].tolist() == pytest.approx(expected, abs=2e-3)

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from tests.trainer.factories import tiny_model, tiny_run
+from tests.trainer.factories import tiny_model, tiny_run, tiny_teacher
 from trainer.config import InitialWeights, OptimConfig, TrainConfig
 from trainer.memory import training_bytes
 from trainer.models.build import build
@@ -67,6 +67,16 @@ def test_what_is_frozen_keeps_nothing_for_the_way_back() -> None:
     config = tiny_run(model=tiny_model(dropout=0.0, stochastic_depth=0.0))
     frozen = config.with_(initial=InitialWeights(digest="x", frozen=4))
     assert training_bytes(frozen) < 0.5 * training_bytes(config)
+
+
+def test_a_teacher_takes_its_weights() -> None:
+    distillation, weights = tiny_teacher()
+    network = build(distillation.model)
+    tensors = 4 * sum(t.numel() for t in (*network.parameters(), *network.buffers()))
+    assert training_bytes(tiny_run(distillation=distillation)) - training_bytes(tiny_run()) == (
+        tensors
+    )
+    assert tensors > 4 * sum(len(t.flatten()) for n, t in weights.items() if n.endswith("weight"))
 
 
 def test_half_precision_takes_less() -> None:

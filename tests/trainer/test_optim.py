@@ -3,8 +3,10 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from trainer.config import OptimConfig
-from trainer.optim import RMSPropTF, build_optimizer, parameter_groups, scaled_lr
+from tests.trainer.factories import tiny_model, tiny_resnet
+from trainer.config import ModelConfig, OptimConfig
+from trainer.models.build import build
+from trainer.optim import RMSPropTF, build_optimizer, parameter_groups, peak_lr, scaled_lr
 
 
 class Tied(nn.Module):
@@ -46,6 +48,25 @@ def test_the_rate_is_linear_in_the_batch() -> None:
     assert scaled_lr(0.1, batch_size=1024) == pytest.approx(0.4)
     optimizer = build_optimizer(Tied(), OptimConfig(lr=0.1), batch_size=64)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.025])
+
+
+def test_a_rate_that_is_not_scaled_is_the_same_for_every_batch() -> None:
+    for batch_size in (64, 256, 1024):
+        config = OptimConfig(lr=0.1, scale_lr=False)
+        assert peak_lr(config, batch_size=batch_size) == 0.1
+        optimizer = build_optimizer(Tied(), config, batch_size=batch_size)
+        assert {group["lr"] for group in optimizer.param_groups} == {0.1}
+
+
+@pytest.mark.parametrize("config", [tiny_resnet(attention="se"), tiny_model()], ids=["se", "b"])
+def test_of_a_network_the_kernels_and_the_classifiers_weight_are_decayed(
+    config: ModelConfig,
+) -> None:
+    model = build(config)
+    decayed, spared = parameter_groups(model, weight_decay=0.1)
+    sizes = {name: parameter.dim() for name, parameter in model.named_parameters()}
+    assert names_in(decayed, model) == {name for name, dims in sizes.items() if dims > 1}
+    assert names_in(spared, model) == {name for name, dims in sizes.items() if dims == 1}
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

@@ -1,6 +1,8 @@
 import pytest
 
-from tests.trainer.factories import tiny_run
+from tests.trainer.factories import tiny_run, tiny_teacher
+from trainer.config import AugmentConfig
+from trainer.distillation import Teacher
 from trainer.models.children import child
 from trainer.probe import probed_images, training_speed
 
@@ -24,3 +26,18 @@ def test_a_probed_batch_is_smaller_where_a_step_would_take_long(
 
 def test_a_speed_is_measured() -> None:
     assert training_speed(tiny_run(), seconds=0.0) > 0
+
+
+@pytest.mark.parametrize(("crop", "always"), [("pad", True), ("none", False)])
+def test_a_teacher_that_looks_at_every_batch_takes_its_time(
+    crop: str, always: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    asked = Teacher.logits
+    monkeypatch.setattr(Teacher, "logits", lambda *a: looks.append(1) or asked(*a))
+    config = tiny_run(
+        distillation=tiny_teacher()[0],
+        augment=AugmentConfig(crop=crop, flip=False),  # type: ignore[arg-type]
+    )
+    assert training_speed(config, seconds=0.0) > 0
+    assert len(looks) == (2 if always else 1)  # a step to warm up, a step that is timed

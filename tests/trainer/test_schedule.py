@@ -3,7 +3,7 @@ from math import cos, pi
 import pytest
 
 from trainer.config import ScheduleConfig
-from trainer.schedule import lr_at
+from trainer.schedule import lr_at, progress_at
 
 
 def rates(config: ScheduleConfig, *, steps_per_epoch: int, epochs: int) -> list[float]:
@@ -46,3 +46,8 @@ def test_a_drop_due_at_a_step_happens_there_in_spite_of_rounding(steps_per_epoch
 def test_a_warm_up_longer_than_the_run_just_rises() -> None:
     found = rates(ScheduleConfig(warmup_epochs=4), steps_per_epoch=1, epochs=2)
     assert found == [0.25, 0.5]
+
+
+def test_the_progress_is_the_part_of_the_steps_that_is_done() -> None:
+    found = [progress_at(step, steps_per_epoch=2, epochs=2) for step in range(4)]
+    assert found == [0.0, 0.25, 0.5, 0.75]

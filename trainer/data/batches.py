@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import zip_longest
 
@@ -30,7 +30,14 @@ class Batch:
     images: Tensor
     """float32 (B, 3, R, R), normalised by the training images' statistics."""
     labels: Tensor
-    """int64 (B,)."""
+    """int64 (B,); of mixed images float32 (B, K), the share of each class."""
+    indices: Indices | None = None
+    """(B,), which images of the decoded set these are; None where they are not images of it, but
+    mixed or made up."""
+    mirrored: Tensor | None = None
+    """Which of them have left and right changed, boolean (B,), on the CPU."""
+    teacher: Tensor | None = None
+    """A teacher's logits for these very images, float32 (B, K)."""
 
 
 def training_batches(
@@ -43,16 +50,18 @@ def training_batches(
     seed: int,
     device: torch.device | str,
     channels_last: bool = False,
+    also: str = "",
 ) -> Iterator[Batch]:
     """One epoch of a subset, shuffled and varied, `steps_per_epoch` batches long.
 
     All that is random depends on (seed, epoch) alone, so that an epoch is the same whatever was
     drawn before it. Order and variation have streams of their own: runs that differ in their
-    augmentation see the images in the same order. An incomplete last batch is left out, unless it
+    augmentation see the images in the same order. `also` names a further pass in the same epoch,
+    which shares no chance with the others. An incomplete last batch is left out, unless it
     is the only one: batch norm on a few leftover images would disturb its statistics.
     """
     order_rng, view_rng, policy_rng = (
-        epoch_generator(seed, epoch, stream) for stream in ("order", "views", "policy")
+        epoch_generator(seed, epoch, also + stream) for stream in ("order", "views", "policy")
     )
     order = subset.indices[torch.randperm(len(subset), generator=order_rng).numpy()]
     steps = steps_per_epoch(len(subset), batch_size)
@@ -64,8 +73,9 @@ def training_batches(
 
     chunks = _chunks(order, batch_size)[:steps]
     frame = _Frame(resolution, torch.device(device), channels_last)
-    for chunk, pixels in _seen(subset, chunks, draw, frame):
-        yield _batch(subset, chunk, _vary(pixels, policy, policy_rng), frame)
+    for chunk, views, pixels in _seen(subset, chunks, draw, frame):
+        batch = _batch(subset, chunk, _vary(pixels, policy, policy_rng), frame)
+        yield replace(batch, indices=chunk, mirrored=views.mirrored)
 
 
 def evaluation_batches(
@@ -119,7 +129,7 @@ def viewed_batches(
     """
     chunks = _chunks(indices, batch_size)
     frame = _Frame(resolution, torch.device(device), channels_last)
-    for chunk, pixels in _seen(subset, chunks, draw, frame):
+    for chunk, _, pixels in _seen(subset, chunks, draw, frame):
         yield _batch(subset, chunk, vary(pixels), frame)
 
 
@@ -146,7 +156,7 @@ def augmented_batches(
 
     generators = [epoch_generator(0, draw, "density") for draw in range(draws)]
     frame = _Frame(resolution, torch.device(device), channels_last)
-    for chunk, pixels in _seen(subset, _chunks(subset.indices, batch_size), centre, frame):
+    for chunk, _, pixels in _seen(subset, _chunks(subset.indices, batch_size), centre, frame):
         for generator in generators:
             varied = _vary(pixels, policy, generator)
             yield _batch(subset, chunk, varied, frame)
@@ -183,15 +193,15 @@ class _Frame:
 
 def _seen(
     subset: Subset, chunks: list[Indices], draw: Callable[[Tensor], Views], frame: _Frame
-) -> Iterator[tuple[Indices, Tensor]]:
-    """Yield each chunk with what its views show: uint8 (B, R, R, 3)."""
+) -> Iterator[tuple[Indices, Views, Tensor]]:
+    """Yield each chunk with its views and what they show: uint8 (B, R, R, 3)."""
     decoded = subset.decoded
     decoded.images.expect(chunks[0])
     for chunk, following in zip_longest(chunks, chunks[1:], fillvalue=_NONE):
         views = draw(torch.from_numpy(decoded.sizes[chunk].astype(np.int64)))
         pixels = render(decoded, chunk, views, resolution=frame.resolution, device=frame.device)
         decoded.images.expect(following)  # is read while the network works on this one
-        yield chunk, pixels
+        yield chunk, views, pixels
 
 
 def _vary(pixels: Tensor, policy: AnyPolicy | None, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,6 @@ from trainer.data.batches import Batch, evaluation_batches, steps_per_epoch
 from trainer.data.splits import Splits, Subset
 from trainer.errors import TrainingDiverged
 from trainer.evaluate import Scores, Tally, predict
-from trainer.fit import Beat, Pulse
 from trainer.fixres.anatomy import dissect, tuned_part
 from trainer.fixres.config import FixResConfig
 from trainer.fixres.estimation import ENOUGH_IMAGES, estimate_statistics, fit_map
@@ -26,6 +25,7 @@ from trainer.fixres.parametric import with_pooled_map
 from trainer.fixres.saving import DirectorySaver, History, Saver, Unsaved
 from trainer.fixres.tuning import Tuning, frozen_but
 from trainer.losses import EpochLosses
+from trainer.pulse import Beat, Pulse
 from trainer.seeding import isolated
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from trainer.data.rendering import render
 from trainer.data.splits import Subset
 from trainer.data.views import evaluation_views
 from trainer.evaluate import Tally, evaluating, predict
-from trainer.fit import Beat, Pulse
 from trainer.fixres.config import require_resolution
 from trainer.preprocessing import Preprocessing, preprocessing
+from trainer.pulse import Beat, Pulse
 from trainer.seeding import isolated
 
 

@@ -42,7 +42,17 @@ def efficientnet(config: EfficientNetConfig) -> nn.Module:
     network.features[0][0].stride = (config.stem_stride, config.stem_stride)  # fixed at 2 there
     if config.init == "tf":
         init_as_tensorflow(network)
+    if config.zero_gamma:
+        _zero_gammas(network)
     return network  # type: ignore[no-any-return]
+
+
+def _zero_gammas(network: nn.Module) -> None:
+    """Set γ = 0 in the last batch norm of each residual branch and nowhere else, in place."""
+    for block in network.modules():
+        if isinstance(block, MBConv | FusedMBConv) and block.use_res_connect:
+            *_, norm = (part for part in block.block.modules() if isinstance(part, nn.BatchNorm2d))
+            nn.init.zeros_(norm.weight)
 
 
 def _settings(config: EfficientNetConfig) -> list[_Setting]:

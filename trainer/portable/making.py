@@ -39,7 +39,7 @@ def portable(
         name=name,
         model=config.model,
         class_names=seen.decoded.class_names,
-        preprocessing=preprocessing(config.model.resolution, crop_fraction=fraction),
+        preprocessing=preprocessing(config.evaluated_at, crop_fraction=fraction),
         mean=seen.statistics.mean,
         std=seen.statistics.std,
         train=config.to_json(),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models.efficientnet import FusedMBConv, MBConv
 from torchvision.ops import StochasticDepth
 
 from search_spaces.published import published
@@ -131,3 +132,35 @@ def test_the_same_seed_builds_the_same_weights():
         torch.manual_seed(0)
         states.append(build(small()).state_dict())
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize("name", ["efficientnet-b0-small", "efficientnet-v2-s"])
+def test_with_zero_gamma_a_fresh_block_returns_its_input_where_it_has_a_shortcut(name):
+    config = baseline(name, num_classes=4, width=0.25).with_(resolution=64, zero_gamma=True)
+    network = build(config).eval()
+    blocks = [part for part in network.modules() if isinstance(part, MBConv | FusedMBConv)]
+    shortcuts = [block for block in blocks if block.use_res_connect]
+    assert 0 < len(shortcuts) < len(blocks)
+    for block in shortcuts:
+        norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
+        assert norms[-1].weight.eq(0).all()
+        assert all(norm.weight.eq(1).all() for norm in norms[:-1])
+        inputs = norms[-1].num_features
+        maps = torch.randn(2, inputs, 8, 8)
+        assert torch.equal(block(maps), maps)
+    for block in set(blocks) - set(shortcuts):
+        assert all(
+            part.weight.eq(1).all() for part in block.modules() if isinstance(part, nn.BatchNorm2d)
+        )
+
+
+def test_zero_gamma_is_off_unless_asked_for_and_draws_nothing():
+    networks = []
+    for zero_gamma in (False, True):
+        torch.manual_seed(0)
+        networks.append(build(small(zero_gamma=zero_gamma)).state_dict())
+    plain, silent = networks
+    changed = {name for name in plain if not torch.equal(plain[name], silent[name])}
+    assert changed
+    assert all(plain[name].eq(1).all() for name in changed)
+    assert not any(plain[name].eq(0).all() for name in plain if name.endswith("1.weight"))

@@ -1,0 +1,1 @@
+"""Tricks of the trade as named switches, and the ladders that papers have climbed with them."""

@@ -1,0 +1,230 @@
+"""The tricks as one training run is told of them, each on its own and all together."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.factories import (
+    timeless,
+    tiny_model,
+    tiny_resnet,
+    tiny_run,
+    tiny_teacher,
+)
+from trainer.checkpoint import Checkpointing, load_model
+from trainer.config import (
+    AugmentConfig,
+    EpochReport,
+    MixConfig,
+    OptimConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+from trainer.data.batches import evaluation_batches
+from trainer.data.splits import Splits
+from trainer.errors import ConfigError
+from trainer.evaluate import evaluate
+from trainer.feeding import Feed
+from trainer.fit import fit
+from trainer.models.build import build
+from trainer.models.resnets import named_resnet
+from trainer.portable.making import portable
+
+DISTILLATION, WEIGHTS = tiny_teacher(temperature=2.0)
+STILL = AugmentConfig(crop="none", flip=True)
+
+EVERYTHING: dict[str, Any] = {
+    "model": tiny_resnet(zero_gamma=True, stochastic_depth=0.5, dropout=0.3),
+    "optim": OptimConfig(lr=0.05, scale_lr=False),
+    "schedule": ScheduleConfig(warmup_epochs=1),
+    "test_resolution": 24,
+    "distillation": DISTILLATION,
+}
+COMBINATIONS = {
+    "mixup": tiny_run(**EVERYTHING, mix=MixConfig(probability=0.7)),
+    "cutmix of single images": tiny_run(
+        **EVERYTHING, mix=MixConfig(kind="cutmix", alpha=1.0, draw="sample")
+    ),
+    "kept answers": tiny_run(**EVERYTHING, augment=STILL),
+}
+
+
+def losses(config: TrainConfig, splits: Splits) -> list[float]:
+    found = timeless(fit(config, splits, teacher=WEIGHTS))
+    return [report.train_loss for report in found]
+
+
+@pytest.mark.parametrize("config", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_with_every_trick_a_resumed_run_equals_an_uninterrupted_one(
+    config: TrainConfig, splits: Splits, tmp_path: Path
+) -> None:
+    whole = timeless(fit(config, splits, teacher=WEIGHTS))
+    files = Checkpointing(directory=tmp_path, every_seconds=0)
+    found: list[EpochReport] = []
+    for until in (1, 2, 3):
+        found += timeless(
+            fit(
+                config,
+                splits,
+                checkpoint=files,
+                teacher=WEIGHTS,
+                known_epochs=len(found),
+                stop_after=until,
+            )
+        )
+    assert found == whole
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mix": MixConfig()},
+        {"mix": MixConfig(kind="cutmix")},
+        {"mix": MixConfig(draw="sample")},
+        {"mix": MixConfig(alpha=1.0, probability=0.5)},
+        {"distillation": DISTILLATION},
+        {"optim": OptimConfig(lr=0.5, scale_lr=False)},
+        {"label_smoothing": 0.2},
+        {"model": tiny_model(zero_gamma=True, dropout=0.3, stochastic_depth=0.5)},
+    ],
+    ids=str,
+)
+def test_every_trick_changes_what_is_learned(changes: dict[str, Any], splits: Splits) -> None:
+    assert losses(tiny_run(**changes), splits) != losses(tiny_run(), splits)
+
+
+def test_tricks_that_differ_in_one_number_train_differently(splits: Splits) -> None:
+    mixes = [
+        MixConfig(kind=kind, draw=draw)  # type: ignore[arg-type]
+        for kind in ("mixup", "cutmix")
+        for draw in ("batch", "sample")
+    ]
+    teachers = [DISTILLATION, DISTILLATION.with_(t_squared=False), DISTILLATION.with_(weight=0.5)]
+    configs = [tiny_run(epochs=1, mix=mix) for mix in mixes]
+    configs += [tiny_run(epochs=1, distillation=teacher) for teacher in teachers]
+    assert len({tuple(losses(config, splits)) for config in configs}) == len(configs)
+
+
+def test_what_is_not_scaled_is_the_rate_as_it_stands(splits: Splits) -> None:
+    optim, steady = OptimConfig(lr=0.4), ScheduleConfig(kind="step")
+    for scaled, expected in ((True, 0.4 * 16 / 256), (False, 0.4)):
+        config = tiny_run(epochs=1, optim=optim.with_(scale_lr=scaled), schedule=steady)
+        (report,) = timeless(fit(config, splits))
+        assert report.lr == pytest.approx(expected)
+
+
+def test_the_rate_that_is_scaled_as_ever_is_not_told() -> None:
+    """So that trials keep the names, and runs the checkpoints, that they had before."""
+    assert "scale_lr" not in tiny_run().to_json()["optim"]
+    plain = tiny_run(optim=OptimConfig(scale_lr=False))
+    assert plain.to_json()["optim"]["scale_lr"] is False
+
+
+@pytest.fixture
+def progress(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What a network is told of its progress in training mode."""
+    told: list[float] = []
+
+    def tell(network: torch.nn.Module, value: float) -> None:
+        assert network.training
+        told.append(value)
+
+    monkeypatch.setattr("trainer.fit.set_drop_progress", tell)
+    return told
+
+
+def test_a_network_is_told_its_progress_before_every_step(
+    splits: Splits, progress: list[float], tmp_path: Path
+) -> None:
+    config = tiny_run(model=tiny_resnet())
+    list(fit(config, splits))
+    expected = [step / 9 for step in range(9)]
+    assert progress == pytest.approx(expected)
+    progress.clear()
+    files = Checkpointing(directory=tmp_path)
+    list(fit(config, splits, checkpoint=files, stop_after=1))
+    progress.clear()
+    list(fit(config, splits, checkpoint=files, known_epochs=1))
+    assert progress == pytest.approx(expected[3:])
+
+
+def test_the_schedule_of_drop_block_reaches_the_network(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_run(model=tiny_resnet())
+    scheduled = losses(config, splits)
+    monkeypatch.setattr("trainer.fit.set_drop_progress", lambda network, value: None)
+    assert losses(config, splits) != scheduled
+
+
+def test_a_network_without_drop_block_has_nothing_to_be_told(
+    splits: Splits, progress: list[float]
+) -> None:
+    list(fit(tiny_run(epochs=1), splits))
+    assert progress == []
+
+
+def test_held_out_images_are_seen_at_the_test_resolution(splits: Splits, tmp_path: Path) -> None:
+    files = Checkpointing(directory=tmp_path)
+    config = tiny_run(test_resolution=24, epochs=1)
+    (usual,) = timeless(fit(config.with_(test_resolution=None), splits))
+    (report,) = timeless(fit(config, splits, checkpoint=files))
+    assert report.train_loss == usual.train_loss
+    assert report.loss != usual.loss
+    network = build(config.model)
+    network.load_state_dict(dict(load_model(files.best).weights))
+    batches = evaluation_batches(
+        splits.selection, resolution=24, batch_size=8, device="cpu", channels_last=True
+    )
+    scores = evaluate(network.to(memory_format=torch.channels_last), batches, num_classes=10)
+    assert (scores.loss, scores.top1) == pytest.approx((report.loss, report.top1))
+    recipe = portable(network, config, splits.train, name="x", scores={}, origin={}).recipe
+    assert recipe.preprocessing.resolution == 24
+    assert recipe.model.resolution == 16
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MixConfig(alpha=0.0), "mix.alpha must be positive, got 0.0"),
+        (lambda: MixConfig(probability=0.0), "mix.probability must be in (0, 1], got 0.0"),
+        (lambda: MixConfig(probability=1.5), "mix.probability must be in (0, 1], got 1.5"),
+        (
+            lambda: tiny_run(test_resolution=2),
+            "test_resolution: 2 px is below the network's total stride 4; use at least 4",
+        ),
+        (
+            lambda: TrainConfig(
+                model=named_resnet("assemble-resnet-50", num_classes=10), test_resolution=250
+            ),
+            "test_resolution must be a multiple of 32 under Big-Little, whose branches would else "
+            "not match, got 250; try 224 or 256",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_assembled_networks_are_tested_larger_than_they_are_trained() -> None:
+    model = named_resnet("assemble-resnet-50", num_classes=10)
+    assert TrainConfig(model=model, test_resolution=256).evaluated_at == 256
+    assert TrainConfig(model=model).evaluated_at == 224
+
+
+def test_a_run_mixes_single_images_with_those_of_another_pass(splits: Splits) -> None:
+    config = tiny_run(mix=MixConfig(draw="sample", alpha=1.0), augment=STILL.with_(flip=False))
+    feed = Feed(config, splits.train, device=torch.device("cpu"))
+    plain = Feed(config.with_(mix=None), splits.train, device=torch.device("cpu"))
+    for batch, alone in zip(feed.batches(1), plain.batches(1), strict=True):
+        known = {image.numpy().tobytes(): number for number, image in enumerate(alone.images)}
+        classes = (batch.labels > 0).sum(dim=1)
+        assert set(classes.tolist()) == {1, 2}  # of ten classes a tenth meets its own
+        assert (classes == 2).sum() > 8
+        assert not any(image.numpy().tobytes() in known for image in batch.images)
+        own = batch.labels[torch.arange(len(alone.labels)), alone.labels]
+        assert own.gt(0).all()  # the first image is the one that would have been seen
