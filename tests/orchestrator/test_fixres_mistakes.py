@@ -13,7 +13,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from orchestrator import api
-from orchestrator.__main__ import main
 from orchestrator.errors import NotReady
 from orchestrator.estimates import Cost
 from orchestrator.fixres_config import ADAPTATIONS, FixResStageConfig
@@ -31,11 +30,6 @@ from trainer.data.splits import Splits, carve
 from trainer.fixres.config import FixResConfig
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -73,24 +67,9 @@ def models(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path:
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    cache: Path,
-    models: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+def call(command_line: Run, tmp_path: Path, models: Path) -> Run:
     (tmp_path / "models").symlink_to(models)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return command_line
 
 
 GOOD = ("--model", "models/good")
