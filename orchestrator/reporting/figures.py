@@ -255,7 +255,7 @@ def draw_resolutions(chart: ResolutionChart, path: Path) -> None:
     axes.set_xlabel("test resolution (px)")
     axes.set_ylabel("top-1, selection split")
     # Above the plot: within it the bars of some resolution are always in the way.
-    axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     _save(figure, path)
 
 
