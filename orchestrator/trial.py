@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from trainer.config import RECIPE_VERSION, Strict
+from trainer.strict import told
 
 Scalar: TypeAlias = str | int | float | bool | None
 Report: TypeAlias = dict[str, Any]
@@ -58,7 +59,7 @@ def trial_key(objective: str, config: Strict, *, fingerprint: str) -> str:
 
     `fingerprint` stands for the images and labels; where they lie on disk does not count.
     """
-    content = _on_images(config.to_json(), fingerprint)
+    content = _on_images(told(config.to_json()), fingerprint)
     text = canonical_json([objective, content, fingerprint, RECIPE_VERSION])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -50,7 +50,7 @@ class Pretrained:
         return digest_of(self.weights)
 
 
-def find_weights(text: str, *, download: bool = False) -> Pretrained:
+def find_weights(text: str, *, option: str = "--weights", download: bool = False) -> Pretrained:
     """`torchvision:NAME`, `timm:NAME`, either with `=FILE`, a model folder, or a checkpoint.
 
     Raises: UsageError, on one line.
@@ -61,7 +61,7 @@ def find_weights(text: str, *, download: bool = False) -> Pretrained:
             return _of_library(text, library, rest, download=download)
         return _of_ours(text)
     except (CheckpointError, ConfigError) as error:
-        raise UsageError(f"--weights: {error}") from error
+        raise UsageError(f"{option}: {error}") from error
 
 
 def frozen_parts(text: str, model: EfficientNetConfig) -> int:

@@ -19,6 +19,7 @@ from trainer.augment.files import policy_from_dict, policy_to_dict
 from trainer.augment.policy import PolicySchedule, policy_at
 from trainer.config import RECIPE_VERSION, EpochReport, Strict, TrainConfig
 from trainer.errors import CheckpointError, DiskFull, TrainerError, is_disk_full
+from trainer.strict import told
 
 FORMAT = 1
 """Raised when older files can no longer be read."""
@@ -232,7 +233,7 @@ def _report(fields: dict[str, Any]) -> EpochReport:
 
 
 def _require_same(path: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    for where, there, here in _differences(_unplaced(found), _unplaced(asked)):
+    for where, there, here in _differences(_unplaced(told(found)), _unplaced(told(asked))):
         raise CheckpointError(
             f"{path}: belongs to another configuration: {where} is {there!r} there, {here!r} here"
         )

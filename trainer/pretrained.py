@@ -18,6 +18,7 @@ from torchvision.models import get_model_weights, list_models
 from trainer.errors import CheckpointError, unknown_value
 
 PREFIX = "efficientnet_"
+IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +42,7 @@ def torchvision_names() -> list[str]:
 def from_torchvision(name: str, *, file: Path | None = None, download: bool = False) -> Foreign:
     """The weights that torchvision publishes for one of its EfficientNets, or those in a file.
 
+    A file with ImageNet's 1,000 classes is taken to see and say what the published one does.
     Published ones are looked for where torchvision keeps its downloads.
 
     Raises: ConfigError for another name, CheckpointError where the file is not there, or is none.
@@ -58,7 +60,13 @@ def from_torchvision(name: str, *, file: Path | None = None, download: bool = Fa
                 f"torchvision:{name}=FILE"
             )
         return _of_torchvision(published.get_state_dict(progress=False), network, published)
-    return _of_torchvision(_tensors(file or cached), network, None if file else published)
+    tensors = _tensors(file or cached)
+    return _of_torchvision(tensors, network, published if _has_its_head(tensors) else None)
+
+
+def _has_its_head(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the last tensor, the classifier's bias, has ImageNet's classes: as published."""
+    return bool(tensors) and len(list(tensors.values())[-1]) == IMAGENET_CLASSES
 
 
 def _torchvision_network(name: str) -> nn.Module:
@@ -87,7 +95,6 @@ def from_timm(name: str, *, file: Path | None = None, download: bool = False) ->
     Raises: CheckpointError where timm is not installed, does not know the name, or has no weights
         here, and for a network whose tensors are not an EfficientNet's in torchvision's order.
     """
-    published = file is None
     network = _timm_network(name)
     settings = network.pretrained_cfg
     if file is None and not download:
@@ -95,6 +102,7 @@ def from_timm(name: str, *, file: Path | None = None, download: bool = False) ->
     if file is None:
         network = _fetched(name)
     theirs = network.state_dict() if file is None else _tensors(file)
+    published = _has_its_head(theirs)
     return Foreign(
         weights=_renamed(name, network, theirs),
         norm_eps=_eps(network),

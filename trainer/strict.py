@@ -49,6 +49,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def told(values: Any) -> Any:
+    """Plain JSON without what is None, false or empty, however deep.
+
+    So a field that a later version adds, off by default, leaves the names of old trials and the
+    checkpoints of old runs as they are. What a list holds stays, even None.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    inner = {key: told(value) for key, value in values.items()}
+    return {key: value for key, value in inner.items() if not _silent(value)}
+
+
+def _silent(value: Any) -> bool:
+    return value is None or value is False or value in ([], {})
+
+
 def require(condition: bool, message: str) -> None:
     """Raise `ConfigError(message)` unless the condition holds."""
     if not condition:

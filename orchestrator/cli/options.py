@@ -89,7 +89,9 @@ SCALE = (
     Option("resolution_multiple", "PX", "Round resolutions to a multiple of this. [default: 1]"),
 )
 FIXRES = (
-    Option("model", "FOLDER", "The trained model that is adapted, as scale leaves them."),
+    Option(
+        "model", "MODEL", "The model that is adapted: as scale leaves them, or torchvision:NAME."
+    ),
     Option("family", "RUN_DIR", "All models of this scale run, with all their seeds."),
     Option("train_resolution", "PX", "Also train anew at this lower resolution, then adapt."),
     Option("test_resolutions", "LIST", "Such as 64,96,128. [default: around the train resolution]"),

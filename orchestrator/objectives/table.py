@@ -9,7 +9,7 @@ from orchestrator.objectives.distilling import OBJECTIVE as DISTIL
 from orchestrator.objectives.distilling import distil_model
 from orchestrator.objectives.policies import score_policy, train_fold, train_generation
 from orchestrator.objectives.resolution import adapt, sweep_resolutions
-from orchestrator.objectives.training import keep_model, splits_for, trained
+from orchestrator.objectives.training import keep_model, recover_model, splits_for, trained
 from orchestrator.runners.base import Job, Objective
 from orchestrator.trial import Report
 from trainer.config import TrainConfig
@@ -31,6 +31,8 @@ def train_model(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
         if report.get("epoch") == config.epochs:
             keep_model(job, config, report)
         yield report
+    if job.known_epochs == config.epochs:  # killed after its last report: nothing was yielded
+        recover_model(job, config)
 
 
 def measure_speed(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from trainer.data.splits import Splits
     from trainer.fit import Beat
     from trainer.transfer import Weights
+
+log = logging.getLogger(__name__)
 
 
 def trained(
@@ -90,6 +93,22 @@ def keep_model(job: Job, config: TrainConfig, report: Report) -> None:
         origin={"trial": job.spec.key, "seed": config.seed, "epochs": config.epochs},
     )
     write_model(folder / MODEL_FOLDER, model)
+
+
+def recover_model(job: Job, config: TrainConfig) -> None:
+    """Write the model of a run that has ended before, unless it is there; its state may be gone."""
+    from trainer.checkpoint import Checkpointing, load_run
+    from trainer.errors import CheckpointError
+    from trainer.portable.files import RECIPE
+
+    folder = RunDir(job.workspace.run_root).trial(job.spec.stage, job.spec.key)
+    if (folder / MODEL_FOLDER / RECIPE).exists():
+        return
+    try:
+        history = load_run(Checkpointing(directory=folder).last, config=config).history
+        keep_model(job, config, history[-1].to_json())
+    except CheckpointError as error:
+        log.warning("%s; no model is left", error)
 
 
 def initial_weights(job: Job, config: TrainConfig) -> Weights | None:

@@ -255,7 +255,8 @@ def draw_resolutions(chart: ResolutionChart, path: Path) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_xlabel("test resolution (px)")
     axes.set_ylabel("top-1, selection split")
-    axes.legend(frameon=False, fontsize=9)
+    # Above the plot: within it the bars of some resolution are always in the way.
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     _save(figure, path)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from orchestrator.estimates import Cost
 from orchestrator.history import Decision, History
 from orchestrator.trial import TrialSpec
 
@@ -41,3 +43,42 @@ class Stage(Protocol):
     def reduce(self, history: History) -> dict[str, Any]:
         """The result document. Raises `StageFailed` where no result can be had."""
         ...
+
+
+class Plan(Protocol):
+    """Everything a stage was told and has worked out before its first trial."""
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """The options as asked, for the record."""
+        ...
+
+    def cost(self, seconds_per_mac: float | None) -> Cost:
+        """What it takes, at a rate as measured."""
+        ...
+
+
+P = TypeVar("P", bound=Plan)
+
+
+@dataclass(frozen=True)
+class PlannedStage(Generic[P]):
+    """What all stages that carry a plan out have in common; nobody is dropped unless they say."""
+
+    name: ClassVar[str]
+    """As on the command line."""
+    plan: P
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """The options as asked."""
+        return self.plan.question
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """The plan, before anything was timed."""
+        return self.plan.cost(None).to_json()
+
+    def decide(self, history: History) -> Decision | None:
+        """Nothing to decide."""
+        return None

@@ -53,7 +53,7 @@ def keep_models(plan: FixResPlan, document: Mapping[str, Any], run_dir: RunDir) 
         after = rows[network.name]["after"]
         write_model(
             run_dir.root / entry["path"],
-            replace(model, recipe=_recipe(model, network, entry, after)),
+            replace(model, recipe=_recipe(plan, model, network, entry, after)),
         )
 
 
@@ -89,6 +89,7 @@ def _adapted(
 
 
 def _recipe(
+    plan: FixResPlan,
     model: PortableModel,
     network: Network,
     entry: Mapping[str, Any],
@@ -99,6 +100,7 @@ def _recipe(
     scores = {} if after is None else {"split": "reporting", "top1": _of_seed(after, seed)}
     return model.recipe.with_(
         name=network.name,
+        class_names=plan.class_names or model.recipe.class_names,
         preprocessing=preprocessing(
             entry["test_resolution"], crop_fraction=network.tuning.crop_fraction
         ),

@@ -103,6 +103,8 @@ class FixResPlan:
     keep_checkpoints: KeepCheckpoints = "best-and-last"
     register: str | None = None
     """What the models are registered as."""
+    class_names: tuple[str, ...] = ()
+    """As the data set has them; () leaves the networks' own."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """Where the networks are from, for the record."""
     _specs: dict[tuple[Scalar, ...], TrialSpec] = field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import count as counting
 from itertools import islice
@@ -58,6 +59,7 @@ def plan_fixres(
 
     Raises: UsageError, ConfigError, DatasetError.
     """
+    found = as_the_set_calls_them(found, decoded)
     for given in found.networks:
         _require_same_classes(given, decoded)
     trains, splits, notes = _on_this_data(found, dataset, decoded, bundle)
@@ -78,9 +80,22 @@ def plan_fixres(
         workers=local_workers(config, bundle),
         keep_checkpoints=config.keep_checkpoints,
         register=config.register,
+        class_names=decoded.class_names,
         source={"model": config.model, "family": config.family},
     )
     return plan, splits
+
+
+def as_the_set_calls_them(found: Found, decoded: DecodedSet) -> Found:
+    """Another library's network with the data set's names for as many classes, and a note."""
+    networks, notes = list[Given](), list(found.notes)
+    for given in found.networks:
+        recipe, names = given.recipe, decoded.class_names
+        if given.foreign and recipe.class_names != names and len(recipe.class_names) == len(names):
+            notes.append(f"{given.name}: its classes are taken to be the data set's, in this order")
+            recipe = recipe.with_(class_names=names)
+        networks.append(replace(given, portable=replace(given.portable, recipe=recipe)))
+    return Found(networks=tuple(networks), notes=tuple(notes))
 
 
 def _require_same_classes(given: Given, decoded: DecodedSet) -> None:

@@ -14,12 +14,17 @@ from orchestrator.loading import decode
 from orchestrator.run_dir import MODEL_FOLDER, RunDir
 from orchestrator.stages.finished import damaged, finished
 from orchestrator.stages.scale_plan import STAGE as SCALE
+from orchestrator.weights import LIBRARIES, find_weights
 from trainer.config import AugmentConfig, DataConfig, TrainConfig
 from trainer.errors import CheckpointError, ConfigError
+from trainer.portable.recipe import ModelRecipe
+from trainer.preprocessing import preprocessing
 
 if TYPE_CHECKING:
     from trainer.portable.files import PortableModel
-    from trainer.portable.recipe import ModelRecipe
+
+PHOTOGRAPHS = 0.875
+"""The test crop's part of the resized shorter side, as ImageNet's networks are tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +44,8 @@ class Given:
     """Whether the recipe says how it was trained."""
     seconds: float | None
     """Of its training, evaluation included; None where the run that trained it is not there."""
+    foreign: bool = False
+    """Whether it is another library's: its classes may be called otherwise than the data set's."""
 
     @property
     def recipe(self) -> ModelRecipe:
@@ -58,12 +65,8 @@ class Found:
 def find_networks(config: FixResStageConfig) -> Found:
     """The networks. Raises: UsageError, on one line."""
     if config.model is not None:
-        library = config.model.partition(":")[0]
-        if library in ("torchvision", "timm"):
-            raise UsageError(
-                f"--model: {config.model}: networks of other libraries are not adapted here; name "
-                "a model folder, such as one that orchestrator scale has trained"
-            )
+        if config.model.partition(":")[0] in LIBRARIES:
+            return Found(networks=(_of_library(config.model, download=config.download),))
         return Found(networks=(_given(Path(config.model), name=None, where="--model"),))
     if config.family is not None:
         return _family(config.family)
@@ -121,6 +124,39 @@ def _given(place: Path, *, name: str | None, where: str) -> Given:
         train=train,
         known=known,
         seconds=_seconds(folder),
+    )
+
+
+def _of_library(text: str, *, download: bool) -> Given:
+    """A network of torchvision or timm. Raises: UsageError."""
+    from trainer.portable.files import PortableModel
+
+    found = find_weights(text, option="--model", download=download)
+    if not found.mean:
+        raise UsageError(
+            f"--model: {text}: it does not have ImageNet's classes, so nobody knows what its "
+            "images were normalised by; begin from it with orchestrator scale --weights"
+        )
+    recipe = ModelRecipe(
+        name=found.name,
+        model=found.model,
+        class_names=found.class_names or tuple(map(str, range(found.model.num_classes))),
+        preprocessing=preprocessing(found.model.resolution, crop_fraction=PHOTOGRAPHS),
+        mean=found.mean,
+        std=found.std,
+        origin={"weights": text},
+    )
+    train, _ = _training(recipe)
+    return Given(
+        name=found.name,
+        seed=train.seed,
+        place=Path(text),
+        portable=PortableModel(recipe=recipe, weights=found.weights),
+        digest=found.digest,
+        train=train,
+        known=False,
+        seconds=None,
+        foreign=True,
     )
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.history import Decision, History
+from orchestrator.history import History
 from orchestrator.stages import fixres_result
+from orchestrator.stages.base import PlannedStage
 from orchestrator.stages.fixres_choice import (
     adaptations,
     choose,
@@ -25,25 +26,10 @@ from orchestrator.trial import TrialSpec
 
 
 @dataclass(frozen=True)
-class ResolutionAdaptation:
+class ResolutionAdaptation(PlannedStage[FixResPlan]):
     """The stage: train what is to be trained, sweep, adapt, choose, report; all by the history."""
 
-    plan: FixResPlan
-
-    @property
-    def name(self) -> str:
-        """As on the command line."""
-        return STAGE
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """The options as asked."""
-        return self.plan.question
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """The plan, before anything was timed."""
-        return self.plan.cost(None).to_json()
+    name = STAGE
 
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
         """What can be done now and has not ended, what takes longest first."""
@@ -54,10 +40,6 @@ class ResolutionAdaptation:
             if not is_settled(history, spec)
         ]
         return sorted(wanted, key=lambda spec: -int(spec.labels["work"] or 0))
-
-    def decide(self, history: History) -> Decision | None:
-        """Nobody is dropped."""
-        return None
 
     def reduce(self, history: History) -> dict[str, Any]:
         """The result document. Raises StageFailed where no network came to an accuracy."""

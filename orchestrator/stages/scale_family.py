@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.history import Decision, History, Status
+from orchestrator.history import History, Status
 from orchestrator.stages import scale_result
+from orchestrator.stages.base import PlannedStage
 from orchestrator.stages.race import is_settled
 from orchestrator.stages.scale_memory import halved, ran_out
 from orchestrator.stages.scale_plan import STAGE, Member, ScalePlan
@@ -20,34 +21,15 @@ from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class FamilyTraining:
+class FamilyTraining(PlannedStage[ScalePlan]):
     """The stage: every member with every seed; all functions of the history."""
 
-    plan: ScalePlan
-
-    @property
-    def name(self) -> str:
-        """As on the command line."""
-        return STAGE
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """The options as asked."""
-        return self.plan.question
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """The plan, before anything was timed."""
-        return self.plan.cost(None).to_json()
+    name = STAGE
 
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
         """What has not ended, longest first: a large member begun last would run on alone."""
         wanted = [spec for specs in self.runs(history).values() for spec in specs.values()]
         return [spec for spec in wanted if not is_settled(history, spec)]
-
-    def decide(self, history: History) -> Decision | None:
-        """Nobody is dropped."""
-        return None
 
     def reduce(self, history: History) -> dict[str, Any]:
         """The result document. Raises StageFailed where no member came to an accuracy."""

@@ -16,6 +16,7 @@ from orchestrator.history import Decision, History
 from orchestrator.stages import augment_result
 from orchestrator.stages.augment_methods import PolicySearch, control_for, search_for
 from orchestrator.stages.augment_plan import STAGE, AugmentPlan
+from orchestrator.stages.base import PlannedStage
 from orchestrator.stages.race import is_settled
 from orchestrator.trial import TrialSpec
 from trainer.augment.policy import Augmentation
@@ -30,25 +31,10 @@ YARDSTICK = "trivialaugment"
 
 
 @dataclass(frozen=True)
-class AugmentSearch:
+class AugmentSearch(PlannedStage[AugmentPlan]):
     """The stage: proposals and the result, all functions of the history."""
 
-    plan: AugmentPlan
-
-    @property
-    def name(self) -> str:
-        """As on the command line."""
-        return STAGE
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """The options as asked."""
-        return self.plan.question
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """The plan, before anything was timed."""
-        return self.plan.cost(None).to_json()
+    name = STAGE
 
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
         """The search, then its control, then the arms of the verdict that are known by now.

@@ -14,6 +14,7 @@ from orchestrator.history import Decision, History
 from orchestrator.searchers.tpe import Point
 from orchestrator.searchers.walk import Walk
 from orchestrator.stages import scaling_result
+from orchestrator.stages.base import PlannedStage
 from orchestrator.stages.race import Race, is_settled
 from orchestrator.stages.recipe_tuning import recipe_walk, tuned
 from orchestrator.stages.scaling_plan import STAGE, ScalingPlan
@@ -23,25 +24,10 @@ from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class ScalingSearch:
+class ScalingSearch(PlannedStage[ScalingPlan]):
     """The stage: proposals, rungs and the result, all functions of the history."""
 
-    plan: ScalingPlan
-
-    @property
-    def name(self) -> str:
-        """As on the command line."""
-        return STAGE
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """The options as asked."""
-        return self.plan.question
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """The plan, before anything was timed."""
-        return self.plan.cost(None).to_json()
+    name = STAGE
 
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
         """Recipe trials first; then the race and the controls; then the finalists' fresh seeds."""

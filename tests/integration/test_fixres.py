@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator import session
 from orchestrator.api import fixres, scale
 from orchestrator.run_dir import RunDir
+from tests.mirrorless import timeless, without_mirror
 from tests.simulated_fixres import model_folder
 from tests.trainer.factories import TINY_DATA
 from tests.trainer.fixres.factories import changed
@@ -22,8 +22,6 @@ from trainer.data.splits import Splits, carve
 from trainer.evaluate import evaluate
 from trainer.portable.files import read_model
 from trainer.seeding import own_threads
-
-CLOCKED = ("hours", "images_per_second", "saved")
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +42,9 @@ def model(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path:
     return folder
 
 
-class NoMirror:
-    """Nothing is copied to a tracker, which takes longer than these runs."""
-
-    def __enter__(self) -> NoMirror:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Nothing was begun."""
-
-    def finish(self) -> str:
-        """Nothing is late."""
-        return ""
-
-
 @pytest.fixture(autouse=True)
 def _no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "start_mirror", lambda *_, **__: NoMirror())
+    without_mirror(monkeypatch)
 
 
 def inline(run_dir: Path, cache: Path, **options: Any) -> dict[str, Any]:
@@ -69,17 +53,6 @@ def inline(run_dir: Path, cache: Path, **options: Any) -> dict[str, Any]:
     values["finetune"] = {"batch_size": "16", "lr": "0.05"}
     result = fixres(runner="inline", run_dir=str(run_dir), cache_dir=str(cache), **values)
     return result.to_json()
-
-
-def timeless(value: Any) -> Any:
-    """A result without what a clock said."""
-    if isinstance(value, dict):
-        return {
-            key: timeless(item)
-            for key, item in value.items()
-            if not any(word in key for word in CLOCKED) and "sentence" not in key
-        }
-    return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("adaptation", ["finetune", "parametric"])

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torchvision.models import efficientnet_b0
 
 from orchestrator import api
-from orchestrator.__main__ import main
 from orchestrator.errors import NotReady
 from orchestrator.estimates import Cost
 from orchestrator.fixres_config import ADAPTATIONS, FixResStageConfig
@@ -22,6 +22,8 @@ from orchestrator.run_dir import RunDir, write_json
 from orchestrator.stages.fixres_geometry import explained
 from orchestrator.stages.fixres_plan import FixResPlan, Network, SourceRun
 from orchestrator.stages.fixres_run import plan_for, with_networks
+from orchestrator.stages.fixres_setup import as_the_set_calls_them
+from orchestrator.stages.fixres_source import Found, find_networks
 from tests.simulated_fixres import model_folder
 from tests.simulated_scale import START
 from tests.trainer.factories import TINY_DATA
@@ -34,11 +36,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def splits(cache: Path) -> Splits:
     return carve(prepare("digits", cache_root=cache / "orchestrator"), TINY_DATA)
 
@@ -47,6 +44,8 @@ def splits(cache: Path) -> Splits:
 def models(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path:
     """A model as it should be, and some that are not."""
     root = tmp_path_factory.mktemp("models")
+    for file, classes in {"seven.pth": 7, "thousand.pth": 1000}.items():
+        torch.save(efficientnet_b0(num_classes=classes).state_dict(), root / file)
     model_folder(root / "good", splits)
     model_folder(root / "bare", splits, train={})
     model_folder(root / "named", splits, class_names=tuple("0123456X89"))
@@ -73,24 +72,12 @@ def models(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path:
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    cache: Path,
-    models: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+def call(command_line: Run, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "models").symlink_to(models)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name in ("seven.pth", "thousand.pth"):
+        (tmp_path / name).symlink_to(models / name)
+    return command_line
 
 
 GOOD = ("--model", "models/good")
@@ -102,7 +89,22 @@ MISTAKES = {
     "a recipe without weights": (["--model", "models/no-weights"], "no-weights", "safetensors"),
     "weights that do not fit": (["--model", "models/unfit"], "do not fit", "classifier.1.bias"),
     "a model that is adapted": (["--model", "models/adapted"], "24 px already", "made from"),
-    "another library's network": (["--model", "torchvision:resnet50"], "resnet50", "model folder"),
+    "no network of ours": (["--model", "torchvision:resnet50"], "resnet50", "efficientnet_b0"),
+    "a library's weights to be fetched": (
+        ["--model", "torchvision:efficientnet_b0"],
+        "--model: efficientnet_b0",
+        "--download",
+    ),
+    "a library's network for other classes": (
+        ["--model", "torchvision:efficientnet_b0=seven.pth", "--dataset", "digits"],
+        "seven.pth",
+        "--weights",
+    ),
+    "a library's network of ImageNet": (
+        ["--model", "torchvision:efficientnet_b0=thousand.pth", "--dataset", "digits"],
+        "1000 classes",
+        "has 10",
+    ),
     "other classes": (["--model", "models/named"], "'X'", "'7'"),
     "fewer classes": (["--model", "models/two"], "2 classes", "has 10"),
     "a run that is not there": (["--family", "nowhere"], "--family: nowhere", "no run directory"),
@@ -159,6 +161,20 @@ def test_a_mistake_is_one_line_that_names_it(call: Run, tmp_path: Path, mistake:
     assert named in err
     assert hint in err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_librarys_classes_are_taken_to_be_the_data_sets(
+    models: Path, splits: Splits
+) -> None:
+    (own,) = find_networks(FixResStageConfig(model=str(models / "named"))).networks
+    decoded = splits.train.decoded
+    theirs = Found(networks=(replace(own, foreign=True),))
+    renamed = as_the_set_calls_them(theirs, decoded)
+    assert renamed.networks[0].recipe.class_names == decoded.class_names
+    assert renamed.networks[0].digest == own.digest
+    assert len(renamed.notes) == 1
+    mine = Found(networks=(own,))
+    assert as_the_set_calls_them(mine, decoded).networks[0].recipe == own.recipe
 
 
 def test_explaining_prints_the_geometry_and_trains_nothing(call: Run, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from trainer.config import (
 from trainer.errors import ConfigError
 from trainer.models.baselines import baseline
 from trainer.models.children import child
+from trainer.strict import told
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = TrainConfig(model=baseline("efficientnet-b0-small", num_classes=10))
@@ -109,6 +110,22 @@ def test_a_configuration_comes_back_from_its_json_exactly(config: TrainConfig) -
     again = decode(TrainConfig, json.loads(json.dumps(config.to_json())))
     assert again == config
     assert trial_key("train", again, fingerprint="x") == trial_key("train", config, fingerprint="x")
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [(SMALL, "5718afe61fc733f7"), (WIDE, "f082b990dfb391bd")],
+    ids=["small", "wide"],
+)
+def test_the_name_of_a_piece_of_work_stays_what_it_was(config: TrainConfig, key: str) -> None:
+    """Who changes this trains finished trials anew: raise `RECIPE_VERSION` and say so."""
+    assert trial_key("train", config, fingerprint="x") == key
+
+
+def test_what_is_off_does_not_enter_a_name() -> None:
+    said = {"a": 0, "b": {"c": 0.0, "d": [None, False]}, "e": "", "f": True}
+    off = {"new": None, "more": {"inner": False, "list": []}}
+    assert told({**said, **off, "b": {**said["b"], **off}}) == said  # type: ignore[dict-item]
 
 
 def test_a_run_configuration_comes_back_from_its_json_exactly() -> None:

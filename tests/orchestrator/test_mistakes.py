@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from orchestrator import api
-from orchestrator.__main__ import main
 from orchestrator.config import SearchAugmentConfig, SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.stages.augment_result import asked as augment_asked
@@ -24,28 +23,9 @@ from orchestrator.stages.scaling_run import plan_for
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def run(
-    tmp_path: Path,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+def run(command_line: Run) -> Run:
+    return command_line
 
 
 def photos(root: Path, classes: Sequence[str], *, images: int = 6) -> Path:

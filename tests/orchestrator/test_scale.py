@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from torchvision.models import EfficientNet_V2_S_Weights
 
-from orchestrator.__main__ import main
 from orchestrator.cli.options import OPTIONS, SCALE
 from orchestrator.config import CommonConfig, ScaleConfig
 from orchestrator.errors import NotReady, StageFailed
@@ -197,34 +196,15 @@ def test_the_figure_has_a_line_for_each_mode_from_cheap_to_dear(tmp_path: Path) 
 # What is planned on the real digits.
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
+def call(command_line: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A command line whose networks all train 1e10 multiply-adds a second, measured at once."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
     def speed(config: TrainConfig, **options: Any) -> float:
         return 1e10 / count(config.model).macs
 
     monkeypatch.setattr("trainer.probe.training_speed", speed)
-
-    def run_line(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_line
+    return command_line
 
 
 def test_the_published_table_is_printed_to_the_unit(call: Run) -> None:

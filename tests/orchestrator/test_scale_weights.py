@@ -11,7 +11,6 @@ import pytest
 import torch
 from torchvision.models import efficientnet_b0
 
-from orchestrator.__main__ import main
 from orchestrator.config import ScaleConfig
 from orchestrator.history import History, Status
 from orchestrator.loading import load
@@ -40,30 +39,12 @@ DIGITS = tuple("0123456789")
 TINY = ("--set", "train.model.dropout=0", "--epochs", "1", "--seeds", "1", "--runner", "inline")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+def call(command_line: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """No library has fetched weights, and nothing needs to be probed."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("trainer.probe.training_speed", lambda config, **options: 1000.0)
-
-    def run_line(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_line
+    return command_line
 
 
 @pytest.fixture
