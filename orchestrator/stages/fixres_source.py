@@ -110,7 +110,7 @@ def _given(place: Path, *, name: str | None, where: str) -> Given:
     except (CheckpointError, ConfigError) as error:
         raise UsageError(f"{where}: {_named(str(error), place)}") from error
     recipe = portable.recipe
-    if recipe.pooled_map or recipe.preprocessing.resolution != recipe.model.resolution:
+    if recipe.origin.get("adaptation", "none") != "none":
         raise UsageError(
             f"{where}: {place}: adapted to {recipe.preprocessing.resolution} px already; name the "
             "model that it was made from"

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.__main__ import main
 from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import rungs_of
 from orchestrator.ablation.tricks import TRICKS, Means
@@ -312,30 +311,11 @@ def test_simulated_tricks_are_real_ones() -> None:
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
+def call(command_line: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A command line whose networks all train a thousand images a second, measured at once."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr("trainer.probe.training_speed", lambda config, **options: 1000.0)
-
-    def run_line(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_line
+    return command_line
 
 
 def test_the_defaults_suit_the_digits(call: Run) -> None:

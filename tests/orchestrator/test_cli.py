@@ -111,7 +111,10 @@ def test_without_json_the_result_is_a_table_on_stdout_and_progress_is_on_stderr(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "no command given; choose from search-scaling, search-augment, scale, fixres, status"),
+        (
+            "",
+            "no command given; choose from search-scaling, search-augment, scale, fixres",
+        ),
         ("serch-scaling", "unknown value 'serch-scaling'; choose from"),
         ("serch-scaling", "Did you mean 'search-scaling'?"),
         ("--verion", "No such option '--verion'. Did you mean '--version'?"),

@@ -58,6 +58,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path:
     save_file(weights, root / "unfit" / "model.safetensors")
     recipe = json.loads((root / "adapted" / "recipe.json").read_text())
     recipe["preprocessing"] |= {"resolution": 24, "short_side": 24}
+    recipe["origin"] |= {"adaptation": "finetune"}
     (root / "adapted" / "recipe.json").write_text(json.dumps(recipe))
     recipe = json.loads((root / "good" / "recipe.json").read_text())
     (root / "two").mkdir()

@@ -190,8 +190,9 @@ def test_numbers_of_a_notebook_are_taken_for_text_where_exactness_asks_for_it() 
     [
         (
             "train.optim.lrr=1",
-            "--set train.optim.lrr: unknown key; choose from optimizer, lr, momentum, "
-            "weight_decay, decay_norm_and_bias, rmsprop_decay, rmsprop_eps. Did you mean 'lr'?",
+            "--set train.optim.lrr: unknown key; choose from optimizer, lr, scale_lr, "
+            "momentum, weight_decay, decay_norm_and_bias, rmsprop_decay, rmsprop_eps. "
+            "Did you mean 'lr'?",
         ),
         ("epochss=3", "--set epochss: unknown key; choose from dataset, run_dir"),
         ("train.optim.lr=fast", "--set train.optim.lr: expected a number, got 'fast'"),
