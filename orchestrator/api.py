@@ -52,7 +52,7 @@ def search_scaling(
         Interrupted later; the same run directory continues after the last two.
     """
     from orchestrator.loading import load  # `doctor` is to work where pydantic is missing
-    from orchestrator.stages.scaling_run import dry, run
+    from orchestrator.stages.scaling.run import dry, run
 
     asked = load(SearchScalingConfig, options=options) if config is None else config
     return _answered(asked, "search-scaling", run, plan=dry if dry_run else None, watcher=watcher)
@@ -70,7 +70,7 @@ def search_augment(
     Options and errors are those of `search_scaling`.
     """
     from orchestrator.loading import load
-    from orchestrator.stages.augment_run import dry, run
+    from orchestrator.stages.augment.run import dry, run
 
     asked = load(SearchAugmentConfig, options=options) if config is None else config
     return _answered(asked, "search-augment", run, plan=dry if dry_run else None, watcher=watcher)
@@ -88,7 +88,7 @@ def scale(
     Options and errors are those of `search_scaling`; `from_` is `--from`.
     """
     from orchestrator.loading import load
-    from orchestrator.stages.scale_run import dry, run
+    from orchestrator.stages.scale.run import dry, run
 
     asked = load(ScaleConfig, options=options) if config is None else config
     return _answered(asked, "scale", run, plan=dry if dry_run else None, watcher=watcher)
@@ -106,7 +106,7 @@ def fixres(
     Options and errors are those of `search_scaling`; with `explain=True` nothing is trained.
     """
     from orchestrator.loading import load
-    from orchestrator.stages.fixres_run import dry, explain, run
+    from orchestrator.stages.fixres.run import dry, explain, run
 
     asked = load(FixResStageConfig, options=options) if config is None else config
     plan = explain if asked.explain else dry if dry_run else None
@@ -125,7 +125,7 @@ def ablate(
     Options and errors are those of `search_scaling`.
     """
     from orchestrator.loading import load
-    from orchestrator.stages.ablate_run import dry, run
+    from orchestrator.stages.ablate.run import dry, run
 
     asked = load(AblateConfig, options=options) if config is None else config
     return _answered(asked, "ablate", run, plan=dry if dry_run else None, watcher=watcher)

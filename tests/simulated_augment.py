@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.objectives.policy_trials import FoldConfig, GenerationConfig, ScoreConfig
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.augment_plan import AugmentEvidence, AugmentPlan, AugmentSettings
+from orchestrator.stages.augment.plan import AugmentEvidence, AugmentPlan, AugmentSettings
 from orchestrator.trial import Report
 from trainer.augment.policy import Augmentation, ColorPipeline, PolicySchedule
 from trainer.config import TrainConfig

@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.objectives.resolution_trials import AdaptConfig, SweepConfig
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.fixres_plan import Evidence, FixResPlan, Network, SourceRun
+from orchestrator.stages.fixres.plan import Evidence, FixResPlan, Network, SourceRun
 from orchestrator.trial import Report
 from tests.simulated_scale import START
 from tests.trainer.factories import tiny_run

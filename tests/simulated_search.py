@@ -18,8 +18,8 @@ from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.selection.halving import plan_rungs
-from orchestrator.stages.scaling_plan import STAGE, Control, Evidence, ScalingPlan
-from orchestrator.stages.search_scaling import ScalingSearch
+from orchestrator.stages.scaling.plan import STAGE, Control, Evidence, ScalingPlan
+from orchestrator.stages.scaling.stage import ScalingSearch
 from orchestrator.trial import Report
 from search_spaces.compound_scaling import Baseline
 from search_spaces.controls import published_triple, uniform_scaling

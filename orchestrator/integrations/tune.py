@@ -32,9 +32,9 @@ from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Job, Objectives, Workspace
 from orchestrator.runners.inline import describe
 from orchestrator.session import ask, cache_root, check_run_dir, open_session
-from orchestrator.stages.scaling_plan import ScalingPlan
-from orchestrator.stages.scaling_run import plan_for
-from orchestrator.stages.search_scaling import ScalingSearch
+from orchestrator.stages.scaling.plan import ScalingPlan
+from orchestrator.stages.scaling.run import plan_for
+from orchestrator.stages.scaling.stage import ScalingSearch
 from orchestrator.trial import Report, TrialSpec
 from trainer.errors import ConfigError
 

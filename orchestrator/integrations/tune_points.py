@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from orchestrator.loading import overlay
 from orchestrator.settings import overlaid
-from orchestrator.stages.scaling_plan import ScalingPlan
+from orchestrator.stages.scaling.plan import ScalingPlan
 from orchestrator.trial import TrialSpec
 from trainer.config import TrainConfig
 from trainer.errors import unknown_value

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.history import read_history
 from orchestrator.run_dir import RunDir
 from orchestrator.selection.halving import plan_rungs
-from orchestrator.stages.scaling_plan import STAGE, ScalingPlan
+from orchestrator.stages.scaling.plan import STAGE, ScalingPlan
 from search_spaces.screening import screen
 from tests.simulated_search import START, search_plan, simulated_search
 

@@ -27,11 +27,11 @@ from orchestrator.reporting.figure_rows import speed_points
 from orchestrator.reporting.report import write_report
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.ablate_plan import STAGE, AblatePlan
-from orchestrator.stages.ablate_result import asked
-from orchestrator.stages.ablate_rivals import read_rivals
-from orchestrator.stages.ablate_stage import Ablation
-from orchestrator.stages.scale_family import FamilyTraining
+from orchestrator.stages.ablate.plan import STAGE, AblatePlan
+from orchestrator.stages.ablate.result import asked
+from orchestrator.stages.ablate.rivals import read_rivals
+from orchestrator.stages.ablate.stage import Ablation
+from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.tracking.tables import stage_files
 from orchestrator.trial import Report
 from tests.controlled import carried_out

@@ -15,13 +15,13 @@ from orchestrator.comparing import COMPARABLE, compare, compare_lines
 from orchestrator.errors import UsageError
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.ablate_stage import Ablation
+from orchestrator.stages.ablate.stage import Ablation
+from orchestrator.stages.augment.stage import AugmentSearch
 from orchestrator.stages.base import Stage
-from orchestrator.stages.fixres_stage import ResolutionAdaptation
-from orchestrator.stages.scale_family import FamilyTraining
-from orchestrator.stages.scale_plan import ReportingEvidence
-from orchestrator.stages.search_augment import AugmentSearch
-from orchestrator.stages.search_scaling import ScalingSearch
+from orchestrator.stages.fixres.stage import ResolutionAdaptation
+from orchestrator.stages.scale.plan import ReportingEvidence
+from orchestrator.stages.scale.stage import FamilyTraining
+from orchestrator.stages.scaling.stage import ScalingSearch
 from orchestrator.trial import Report
 from tests import (
     simulated_ablate,

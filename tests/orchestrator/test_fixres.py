@@ -25,12 +25,12 @@ from orchestrator.reporting.fixres_tables import fixres_lines
 from orchestrator.reporting.report import write_report
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.fixres_choice import best_of, finetune_sides
-from orchestrator.stages.fixres_comparing import images_to_tell
-from orchestrator.stages.fixres_geometry import usual_sides
-from orchestrator.stages.fixres_plan import STAGE, FixResPlan
-from orchestrator.stages.fixres_result import document
-from orchestrator.stages.fixres_stage import ResolutionAdaptation
+from orchestrator.stages.fixres.choice import best_of, finetune_sides
+from orchestrator.stages.fixres.comparing import images_to_tell
+from orchestrator.stages.fixres.geometry import usual_sides
+from orchestrator.stages.fixres.plan import STAGE, FixResPlan
+from orchestrator.stages.fixres.result import document
+from orchestrator.stages.fixres.stage import ResolutionAdaptation
 from orchestrator.trial import Report
 from tests.controlled import carried_out
 from tests.simulated_fixres import (

@@ -19,11 +19,11 @@ from orchestrator.estimates import Cost
 from orchestrator.fixres_config import ADAPTATIONS, FixResStageConfig
 from orchestrator.reporting.live import Silent
 from orchestrator.run_dir import RunDir, write_json
-from orchestrator.stages.fixres_geometry import explained
-from orchestrator.stages.fixres_plan import FixResPlan, Network, SourceRun
-from orchestrator.stages.fixres_run import plan_for, with_networks
-from orchestrator.stages.fixres_setup import as_the_set_calls_them
-from orchestrator.stages.fixres_source import Found, find_networks
+from orchestrator.stages.fixres.geometry import explained
+from orchestrator.stages.fixres.plan import FixResPlan, Network, SourceRun
+from orchestrator.stages.fixres.run import plan_for, with_networks
+from orchestrator.stages.fixres.setup import as_the_set_calls_them
+from orchestrator.stages.fixres.source import Found, find_networks
 from tests.simulated_fixres import model_folder
 from tests.simulated_scale import START
 from tests.trainer.factories import TINY_DATA

@@ -15,10 +15,10 @@ from PIL import Image
 from orchestrator import api
 from orchestrator.config import SearchAugmentConfig, SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
-from orchestrator.stages.augment_result import asked as augment_asked
-from orchestrator.stages.augment_run import plan_for as augment_plan_for
-from orchestrator.stages.scaling_result import asked
-from orchestrator.stages.scaling_run import plan_for
+from orchestrator.stages.augment.result import asked as augment_asked
+from orchestrator.stages.augment.run import plan_for as augment_plan_for
+from orchestrator.stages.scaling.result import asked
+from orchestrator.stages.scaling.run import plan_for
 
 Run = Callable[..., tuple[int, str, str]]
 

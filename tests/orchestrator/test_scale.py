@@ -27,12 +27,12 @@ from orchestrator.reporting.report import write_report
 from orchestrator.reporting.scale_tables import scale_lines
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.scale_family import FamilyTraining
-from orchestrator.stages.scale_plan import STAGE, ScalePlan
-from orchestrator.stages.scale_result import asked
-from orchestrator.stages.scale_run import plan_for, with_search
-from orchestrator.stages.scale_source import read_source
-from orchestrator.stages.scale_speed import BUDGET_SECONDS, EACH_SECONDS, speeds
+from orchestrator.stages.scale.plan import STAGE, ScalePlan
+from orchestrator.stages.scale.result import asked
+from orchestrator.stages.scale.run import plan_for, with_search
+from orchestrator.stages.scale.source import read_source
+from orchestrator.stages.scale.speed import BUDGET_SECONDS, EACH_SECONDS, speeds
+from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.tracking.tables import stage_files
 from orchestrator.trial import Report
 from search_spaces.family_tables import MODES

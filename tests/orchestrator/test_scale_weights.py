@@ -18,10 +18,10 @@ from orchestrator.objectives.training import open_splits
 from orchestrator.reporting.live import Silent
 from orchestrator.reporting.scale_tables import scale_lines
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.scale_family import FamilyTraining
-from orchestrator.stages.scale_memory import MARGIN, halved, micro_batch, step_bytes
-from orchestrator.stages.scale_plan import ScalePlan
-from orchestrator.stages.scale_run import plan_for, with_search
+from orchestrator.stages.scale.memory import MARGIN, halved, micro_batch, step_bytes
+from orchestrator.stages.scale.plan import ScalePlan
+from orchestrator.stages.scale.run import plan_for, with_search
+from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.trial import Report
 from tests.controlled import carried_out
 from tests.orchestrator.test_mistakes import photos

@@ -16,8 +16,8 @@ from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Job, Objectives
 from orchestrator.searchers.autoaugment import AutoAugmentSettings
 from orchestrator.selection.halving import plan_rungs
-from orchestrator.stages.augment_plan import AugmentPlan, Method
-from orchestrator.stages.search_augment import AugmentSearch
+from orchestrator.stages.augment.plan import AugmentPlan, Method
+from orchestrator.stages.augment.stage import AugmentSearch
 from orchestrator.trial import Report
 from tests.controlled import carried_out
 from tests.simulated_augment import EPOCHS, LEARNER, augment_plan, worth

@@ -19,8 +19,8 @@ from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Job
 from orchestrator.runners.inline import InlineRunner
 from orchestrator.selection.halving import plan_rungs
-from orchestrator.stages.scaling_plan import Control, Evidence, ScalingPlan
-from orchestrator.stages.search_scaling import ScalingSearch
+from orchestrator.stages.scaling.plan import Control, Evidence, ScalingPlan
+from orchestrator.stages.scaling.stage import ScalingSearch
 from orchestrator.trial import Report
 from search_spaces.compound_scaling import Baseline
 from search_spaces.controls import published_triple, random_candidate, uniform_scaling

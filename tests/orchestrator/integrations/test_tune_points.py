@@ -2,7 +2,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.integrations.tune_points import spec_at
-from orchestrator.stages.search_scaling import ScalingSearch
+from orchestrator.stages.scaling.stage import ScalingSearch
 from tests.simulated_search import search_plan
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError

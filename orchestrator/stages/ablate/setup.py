@@ -1,0 +1,330 @@
+"""From what was asked and the data at hand to an `AblatePlan`; every refusal happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from orchestrator.ablate_config import AblateConfig
+from orchestrator.ablation.ladders import (
+    BASE,
+    Design,
+    Rung,
+    Step,
+    equally_long,
+    rungs_of,
+)
+from orchestrator.ablation.networks import network, suited_network
+from orchestrator.ablation.presets import Preset, find_preset
+from orchestrator.ablation.teacher import Teacher, check_teacher, unnamed_teacher
+from orchestrator.ablation.tricks import Means, Trick, TrickSettings, parse_tricks
+from orchestrator.config import ScaleConfig
+from orchestrator.errors import UsageError
+from orchestrator.loading import overlay
+from orchestrator.machine import local_workers, memory_for
+from orchestrator.policies.finding import find_policy
+from orchestrator.stages.ablate.plan import AblatePlan
+from orchestrator.stages.ablate.rivals import read_rivals
+from orchestrator.stages.asking import question
+from orchestrator.stages.scale.memory import fitted, micro_batch, too_large
+from orchestrator.stages.scale.plan import ReportingEvidence
+from orchestrator.suited import suited
+from orchestrator.trial import Bundle
+from trainer.config import ResNetConfig, TrainConfig
+from trainer.data.decoded import DecodedSet
+from trainer.data.splits import Splits, carve, learning_fingerprint, reporting_fingerprint
+from trainer.errors import ConfigError
+from trainer.precision import execution_for
+
+SEEDS = 3
+ENOUGH = 0.95
+"""Of what the running statistics of a batch norm should have forgotten of their beginning."""
+USUAL = "warmup,zero-gamma,no-bias-decay,cosine,label-smoothing,mixup,pooled-shortcut,se"
+"""What is tried where the user names nothing."""
+_SAME_NUMBERS = 1e-4
+_USUAL_MOMENTUM = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """What a preset or a list comes to: where it begins, and its steps."""
+
+    base: TrainConfig
+    steps: tuple[Step, ...]
+    means: Means
+    preset: Preset | None
+
+
+def plan_ablation(
+    config: AblateConfig,
+    *,
+    dataset: str,
+    decoded: DecodedSet,
+    bundle: Bundle,
+    teacher: Teacher | None,
+    only_plan: bool,
+) -> tuple[AblatePlan, Splits]:
+    """The plan.
+
+    Args:
+        config: As asked.
+        dataset: Name or absolute path.
+        decoded: Its images.
+        bundle: What a trial gets.
+        teacher: As `--teacher` has it.
+        only_plan: A plan may reckon with a teacher that nobody has named yet.
+
+    Raises: ConfigError, UsageError where the network cannot have a trick, or the tricks not each
+        other.
+    """
+    classes = config.classes or decoded.num_classes
+    ladder = _ladder(config, dataset, decoded, bundle=bundle, teacher=teacher, classes=classes)
+    steps = [trick.name for step in ladder.steps for trick in step.adds]
+    if teacher is not None:
+        if "distillation" not in steps:
+            raise UsageError("--teacher: nobody learns from it; add distillation to --tricks")
+        check_teacher(teacher, decoded.class_names, num_classes=classes)
+    elif "distillation" in steps and not only_plan:
+        raise UsageError(
+            "--teacher: distillation needs one; name a model folder, a checkpoint or "
+            "torchvision:NAME"
+        )
+    splits = carve(decoded, ladder.base.data)
+    ladder = _taught(ladder, teacher, splits)
+    rungs, notes = rungs_of(ladder.base, ladder.steps, ladder.means, cast("Design", config.design))
+    if config.equal_epochs:
+        rungs = equally_long(rungs)
+    rungs, memory_notes = _fitted(rungs, config, bundle)
+    evidence = _evidence(splits, classes)
+    rivals = read_rivals(config.beside, evidence.fingerprint) if config.beside else ()
+    seeds = tuple(range(config.seed, config.seed + (config.seeds or SEEDS)))
+    warnings = (
+        *notes,
+        *memory_notes,
+        *_warnings(ladder, rungs, splits, teacher, len(seeds)),
+    )
+    digest = {"teacher_digest": teacher.digest} if teacher else {}
+    plan = AblatePlan(
+        question={**question(config, evidence.fingerprint), **digest},
+        preset=config.preset,
+        source=ladder.preset.source if ladder.preset else "",
+        design=cast("Design", config.design),
+        rungs=rungs,
+        evidence=evidence,
+        seeds=seeds,
+        teacher=teacher.to_json() if teacher else None,
+        rivals=rivals,
+        rivals_from=config.beside,
+        speed=config.speed,
+        register=config.register,
+        warnings=warnings,
+        resources=(bundle,),
+        workers=local_workers(config, bundle),
+        keep_checkpoints=config.keep_checkpoints,
+    )
+    return plan, splits
+
+
+def _ladder(
+    config: AblateConfig,
+    dataset: str,
+    decoded: DecodedSet,
+    *,
+    bundle: Bundle,
+    teacher: Teacher | None,
+    classes: int,
+) -> Ladder:
+    device = "cuda" if bundle.gpus else "cpu"
+    preset = find_preset(config.preset) if config.preset else None
+    if preset is None:
+        recipe = _suited_recipe(config, dataset, decoded, device=device, classes=classes)
+        steps = tuple(_steps(parse_tricks(config.tricks or USUAL)))
+        settings = TrickSettings(ema_decay=recipe.ema_decay or None)
+    else:
+        recipe = _preset_recipe(config, preset, dataset, device=device, classes=classes)
+        steps, settings = preset.steps, preset.settings
+    recipe = recipe.with_(seed=config.seed, data=recipe.data.with_(evaluate_on="reporting"))
+    recipe = overlay(recipe, config.train, "train")
+    if config.epochs is not None:
+        recipe = _of_length(recipe, config.epochs)
+    settings = overlay(settings, config.settings, "settings")
+    if settings.precision is None:
+        settings = settings.with_(precision="fp16" if bundle.gpus else "bf16")
+    policy = preset.policy if preset else None
+    if config.policy:
+        policy = find_policy(config.policy, side=recipe.model.resolution)
+    tricks = [trick for step in steps for trick in step.adds]
+    if config.policy and "policy" not in [trick.name for trick in tricks]:
+        recipe = recipe.with_(augment=recipe.augment.with_(policy=policy))
+    means = Means(
+        settings=settings,
+        policy=policy,
+        teacher=teacher or unnamed_teacher(recipe.model),
+    )
+    if preset is not None:
+        return Ladder(base=recipe, steps=preset.steps_from(recipe), means=means, preset=preset)
+    return Ladder(base=_without(recipe, tricks, means), steps=steps, means=means, preset=None)
+
+
+def _of_length(recipe: TrainConfig, epochs: int) -> TrainConfig:
+    """Drops of a step schedule stay at their parts of the run; so does a warm-up that would fill a
+    short one."""
+    schedule = recipe.schedule
+    return recipe.with_(
+        epochs=epochs,
+        schedule=schedule.with_(
+            step_epochs=schedule.step_epochs * epochs / recipe.epochs,
+            warmup_epochs=min(schedule.warmup_epochs, epochs / 4),
+        ),
+    )
+
+
+def _suited_recipe(
+    config: AblateConfig, dataset: str, decoded: DecodedSet, *, device: str, classes: int
+) -> TrainConfig:
+    """The recipe that suits the data set, for a small residual network or the one asked for."""
+    recipe = suited(dataset, decoded, device=device, num_classes=classes).recipe
+    resolution = config.resolution
+    if config.network is None:
+        model = suited_network(
+            dataset, decoded, num_classes=classes, resolution=resolution, width=config.width
+        )
+    else:
+        model = network(
+            config.network, num_classes=classes, resolution=resolution, width=config.width or 1
+        )
+    return recipe.with_(model=model, execution=execution_for(model.family, device))
+
+
+def _preset_recipe(
+    config: AblateConfig, preset: Preset, dataset: str, *, device: str, classes: int
+) -> TrainConfig:
+    model = network(
+        config.network or preset.network,
+        num_classes=classes,
+        resolution=config.resolution or (None if config.network else preset.resolution),
+        width=config.width or 1,
+    )
+    if not isinstance(model, ResNetConfig):
+        raise ConfigError(
+            f"network: the ladder of {preset.name} is one of residual networks, got "
+            f"{config.network}; use --tricks"
+        )
+    return preset.recipe(model, dataset, device)
+
+
+def _steps(tricks: Sequence[Sequence[Trick]]) -> Iterator[Step]:
+    yield Step(name=BASE)
+    for together in tricks:
+        yield Step(name="+".join(trick.name for trick in together), adds=tuple(together))
+
+
+def _without(recipe: TrainConfig, tricks: Sequence[Trick], means: Means) -> TrainConfig:
+    """The recipe as it is before any of the tricks."""
+    for trick in tricks:
+        try:
+            recipe = trick.off(recipe, means)
+        except ConfigError as error:
+            said = str(error)
+            named = said if said.startswith("tricks: ") else f"tricks: {trick.name}: {said}"
+            raise ConfigError(named) from error
+    return recipe
+
+
+def _taught(ladder: Ladder, teacher: Teacher | None, splits: Splits) -> Ladder:
+    """All rungs see images as the teacher was shown them, unless a paper says how."""
+    if teacher is None or not teacher.mean or ladder.preset is not None:
+        return ladder
+    seen = splits.train.statistics
+    if _alike(teacher.mean, seen.mean) and _alike(teacher.std, seen.std):
+        return ladder
+    base = ladder.base
+    data = base.data.with_(mean=teacher.mean, std=teacher.std)
+    return Ladder(base=base.with_(data=data), steps=ladder.steps, means=ladder.means, preset=None)
+
+
+def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(abs(a - b) < _SAME_NUMBERS for a, b in zip(one, other, strict=True))
+
+
+def _fitted(
+    rungs: tuple[Rung, ...], config: AblateConfig, bundle: Bundle
+) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
+    """All in the micro-batches of the one that needs the smallest.
+
+    Batch norm sees the micro-batch: a rung of its own would be credited with that.
+    """
+    room = ScaleConfig(
+        published=True,  # any table: only the room is asked for
+        memory_per_trial=config.memory_per_trial,
+        workers=config.workers,
+        runner=config.runner,
+        ray_address=config.ray_address,
+        gpus_per_trial=config.gpus_per_trial,
+    )
+    limit = memory_for(room, bundle)
+    largest = max(rungs, key=lambda rung: (rung.train.batch_size, rung.cost.activations))
+    train = fitted(largest.train, limit)
+    if too_large(train, limit):
+        return rungs, (
+            f"{largest.name}: a step takes more memory than a trial may have, even in "
+            f"micro-batches of {micro_batch(train)}",
+        )
+    if train.accumulate == largest.train.accumulate:
+        return rungs, ()
+    note = (
+        f"{train.batch_size} images a step do not fit into memory; all rungs in micro-batches of "
+        f"{micro_batch(train)}, which is what batch norm sees"
+    )
+    return tuple(r.with_(train=r.train.with_(accumulate=train.accumulate)) for r in rungs), (note,)
+
+
+def _evidence(splits: Splits, num_classes: int) -> ReportingEvidence:
+    labels = splits.reporting.labels
+    most_frequent = int(np.bincount(labels, minlength=num_classes).max())
+    return ReportingEvidence(
+        fingerprint=learning_fingerprint(splits) + reporting_fingerprint(splits),
+        train_images=len(splits.train),
+        num_images=len(labels),
+        chance=most_frequent / len(labels),
+    )
+
+
+def _warnings(
+    ladder: Ladder,
+    rungs: Sequence[Rung],
+    splits: Splits,
+    teacher: Teacher | None,
+    seeds: int,
+) -> Iterator[str]:
+    if seeds == 1:
+        yield "with one seed nothing can be told: the noise between seeds stays unknown"
+    names = {name for rung in rungs for name in rung.tricks}
+    if "distillation" in names and teacher is None:
+        yield "distillation: the teacher is still to be named, with --teacher"
+    if teacher is not None and teacher.mean and ladder.preset is not None:
+        yield "the teacher sees the images as the preset normalises them, not as it was trained"
+    for first, second in _the_same(rungs):
+        yield f"{second}: the same training as {first}; trained once"
+    base = rungs[0].train
+    steps = base.epochs * max(len(splits.train) // base.batch_size, 1)
+    momentum = getattr(base.model, "norm_momentum", 0.1)
+    if 1 - (1 - momentum) ** steps < ENOUGH:
+        slow = momentum < _USUAL_MOMENTUM
+        how = f"--set train.model.norm_momentum={_USUAL_MOMENTUM}" if slow else "more --epochs"
+        yield (
+            f"batch norm's running statistics (momentum {momentum:g}) have hardly moved after "
+            f"{steps:,} steps; {how}"
+        )
+
+
+def _the_same(rungs: Sequence[Rung]) -> Iterator[tuple[str, str]]:
+    first: dict[TrainConfig, str] = {}
+    for rung in rungs:
+        if rung.train in first:
+            yield first[rung.train], rung.name
+        else:
+            first[rung.train] = rung.name
