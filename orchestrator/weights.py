@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.loading import decode
+from orchestrator.models.finding import model_folder
 from search_spaces.published import PUBLISHED, published
 from trainer.config import EfficientNetConfig, ModelConfig, TrainConfig
 from trainer.errors import CheckpointError, ConfigError
@@ -60,7 +61,7 @@ def find_weights(text: str, *, option: str = "--weights", download: bool = False
         if colon and library in LIBRARIES:
             return _of_library(text, library, rest, download=download)
         return _of_ours(text)
-    except (CheckpointError, ConfigError) as error:
+    except (CheckpointError, ConfigError, UsageError) as error:
         raise UsageError(f"{option}: {error}") from error
 
 
@@ -127,7 +128,7 @@ def _of_ours(text: str) -> Pretrained:
         saved = load_model(place)
         config = decode(TrainConfig, saved.config, text)
         return _plain(text, place.stem, config.model, saved.weights)
-    model = read_model(place)
+    model = read_model(model_folder(place))
     recipe = model.recipe
     return _plain(
         text,

@@ -85,7 +85,7 @@ GOOD = ("--model", "models/good")
 MISTAKES = {
     "no network": ([], "--model", "--family"),
     "two places": ([*GOOD, "--family", "x"], "--family", "--model"),
-    "a model that is not there": (["--model", "models/none"], "models/none", "missing"),
+    "a model that is not there": (["--model", "models/none"], "models/none", "not there"),
     "a checkpoint without a recipe": (["--model", "models/no-recipe"], "no-recipe", "recipe.json"),
     "a recipe without weights": (["--model", "models/no-weights"], "no-weights", "safetensors"),
     "weights that do not fit": (["--model", "models/unfit"], "do not fit", "classifier.1.bias"),

@@ -11,6 +11,7 @@ from orchestrator.errors import UsageError
 from orchestrator.fixres_config import FixResStageConfig
 from orchestrator.history import read_history
 from orchestrator.loading import decode
+from orchestrator.models.finding import model_folder
 from orchestrator.run_dir import MODEL_FOLDER, RunDir
 from orchestrator.stages.finished import damaged, finished
 from orchestrator.stages.scale.plan import STAGE as SCALE
@@ -99,15 +100,15 @@ def _family(run_dir: str) -> Found:
 
 def _given(place: Path, *, name: str | None, where: str) -> Given:
     """Raises: UsageError for what is no model that can be adapted."""
-    from trainer.portable.files import RECIPE, WEIGHTS, read_model
+    from trainer.portable.files import read_model
     from trainer.transfer import digest_of
 
-    folder = place.parent if place.name in (WEIGHTS, RECIPE) else place
     try:
-        portable = read_model(place)
+        folder = model_folder(place)
+        portable = read_model(folder)
         portable.network()
         train, known = _training(portable.recipe)
-    except (CheckpointError, ConfigError) as error:
+    except (CheckpointError, ConfigError, UsageError) as error:
         raise UsageError(f"{where}: {_named(str(error), place)}") from error
     recipe = portable.recipe
     if recipe.origin.get("adaptation", "none") != "none":

@@ -210,7 +210,8 @@ def _about_weights(train: TrainConfig, weights: Pretrained | None, ours: int) ->
         return
     if not train.initial.keep_head:
         theirs = weights.model.num_classes
-        yield f"the classifier is new: {weights.asked} has {theirs} classes, the data set {ours}"
+        why = f"{theirs} classes, the data set {ours}" if theirs != ours else "other classes"
+        yield f"the classifier is new: {weights.asked} has {why}"
     if not weights.mean:
         yield (
             f"{weights.asked} does not say what its images were normalised by; "
