@@ -6,6 +6,7 @@ size is measured in a second on any machine.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -31,10 +32,11 @@ def training_bytes(config: TrainConfig, *, images: int | None = None) -> int:
     the libraries take beside tensors (workspaces of convolutions, a CUDA context) is not in it.
     """
     images = -(-config.batch_size // config.accumulate) if images is None else images
-    fixed, per_image = _measured(config)
+    fixed, per_image = _measured(config.with_(accumulate=1, seed=0))
     return fixed + per_image * images
 
 
+@lru_cache(maxsize=64)
 def _measured(config: TrainConfig) -> tuple[int, int]:
     """Bytes that do not depend on the batch, and bytes of one image."""
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):

@@ -24,6 +24,7 @@ from orchestrator.stages.scale.run import plan_for, with_search
 from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.trial import Report
 from tests.controlled import carried_out
+from tests.mirrorless import without_mirror
 from tests.orchestrator.test_mistakes import photos
 from tests.simulated_scale import learn, scale_plan
 from tests.trainer.factories import tiny_model
@@ -41,7 +42,8 @@ TINY = ("--set", "train.model.dropout=0", "--epochs", "1", "--seeds", "1", "--ru
 
 @pytest.fixture
 def call(command_line: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """No library has fetched weights, and nothing needs to be probed."""
+    """No library has fetched weights, nothing needs to be probed, and no tracker is told."""
+    without_mirror(monkeypatch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("trainer.probe.training_speed", lambda config, **options: 1000.0)
     return command_line

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 QUICK: dict[str, Fault] = {
     "controller-killed-twice": partial(on_the_controller.killed, kills=2),
-    "worker-killed": FAULTS["worker-killed"],
 }
+"""The others take a minute each; a worker's death alone is in test_ray_pool.py too."""
 SLOW = {name: fault for name, fault in FAULTS.items() if name not in QUICK}
 
 
