@@ -86,7 +86,8 @@ class CombinedError:
         """Degrees of freedom of the sum (Satterthwaite 1946, Welch 1947)."""
         if self.seeds <= 0:
             return math.inf
-        return (1 + self.sampling / self.seeds) ** 2 * self.df
+        whole = 1 + self.sampling / self.seeds
+        return whole * whole * self.df  # a product may become infinite where a power raises
 
     @property
     def quantile(self) -> float:
