@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import UsageError
 from orchestrator.loading import decode
 from orchestrator.models.finding import model_folder
+from orchestrator.run_dir import RunDir
 from search_spaces.published import PUBLISHED, published
 from trainer.config import EfficientNetConfig, ModelConfig, TrainConfig
 from trainer.errors import CheckpointError, ConfigError
@@ -34,7 +35,7 @@ class Pretrained:
     """As `--weights` had it."""
     name: str
     """What to call the network."""
-    model: EfficientNetConfig
+    model: ModelConfig
     """As it was trained, with its own classes."""
     weights: Mapping[str, Tensor]
     class_names: tuple[str, ...] = ()
@@ -49,6 +50,15 @@ class Pretrained:
         from trainer.transfer import digest_of
 
         return digest_of(self.weights)
+
+    @property
+    def efficientnet(self) -> EfficientNetConfig:
+        """The network, where no other family will do. Raises: UsageError."""
+        if not isinstance(self.model, EfficientNetConfig):
+            raise UsageError(
+                f"--weights: {self.asked}: a {self.model.family}; an EfficientNet is needed"
+            )
+        return self.model
 
 
 def find_weights(text: str, *, option: str = "--weights", download: bool = False) -> Pretrained:
@@ -127,41 +137,27 @@ def _of_ours(text: str) -> Pretrained:
     if place.suffix == ".pt":
         saved = load_model(place)
         config = decode(TrainConfig, saved.config, text)
-        return _plain(text, place.stem, config.model, saved.weights)
+        return Pretrained(asked=text, name=place.stem, model=config.model, weights=saved.weights)
     model = read_model(model_folder(place))
     recipe = model.recipe
-    return _plain(
-        text,
-        recipe.name,
-        recipe.model,
-        _without_map(model),
+    return Pretrained(
+        asked=text,
+        name=recipe.name,
+        model=recipe.model,
+        weights=_without_map(model),
         class_names=recipe.class_names,
         mean=recipe.mean,
         std=recipe.std,
     )
 
 
-def _plain(
-    text: str,
-    name: str,
-    model: ModelConfig,
-    weights: Mapping[str, Tensor],
-    *,
-    class_names: tuple[str, ...] = (),
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
-) -> Pretrained:
-    if not isinstance(model, EfficientNetConfig):
-        raise CheckpointError(f"{text}: a {model.family}; an EfficientNet is needed")
-    return Pretrained(
-        asked=text,
-        name=name,
-        model=model,
-        weights=weights,
-        class_names=class_names,
-        mean=mean,
-        std=std,
-    )
+def keep_weights(found: Pretrained, run_dir: RunDir) -> None:
+    """Copy the tensors into the run directory, where every worker finds them."""
+    from trainer.transfer import write_weights
+
+    path = run_dir.weights(found.digest)
+    if not path.exists():
+        write_weights(path, found.weights)
 
 
 def _without_map(model: PortableModel) -> Mapping[str, Tensor]:

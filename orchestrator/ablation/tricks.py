@@ -27,7 +27,7 @@ from trainer.errors import ConfigError, unknown_value
 from trainer.resnet_config import BigLittle, DropBlock
 
 if TYPE_CHECKING:
-    from orchestrator.ablation.teacher import Teacher
+    from orchestrator.weights import Pretrained
 
 LARGER_TEST = Fraction(8, 7)
 """256 px over 224, as Assemble-ResNet tests its Big-Little networks."""
@@ -82,7 +82,7 @@ class Means:
 
     settings: TrickSettings = TrickSettings()
     policy: Augmentation | None = None
-    teacher: Teacher | None = None
+    teacher: Pretrained | None = None
 
 
 Change: TypeAlias = Callable[[TrainConfig, Means], TrainConfig]

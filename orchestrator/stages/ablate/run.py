@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.ablate_config import AblateConfig
-from orchestrator.ablation.teacher import Teacher, find_teacher, keep_teacher
 from orchestrator.machine import bundle_for
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir
@@ -16,6 +15,7 @@ from orchestrator.stages.ablate.setup import plan_ablation
 from orchestrator.stages.ablate.stage import Ablation
 from orchestrator.stages.carrying import carry_out, check_place, seconds_per_mac
 from orchestrator.stages.reading import read_set
+from orchestrator.weights import Pretrained, find_weights, keep_weights
 from trainer.data.splits import Splits
 
 
@@ -44,15 +44,19 @@ def run(config: AblateConfig, *, run_dir: RunDir, watcher: Watcher) -> dict[str,
         run_dir=run_dir,
         bundle=plan.resources[0],
         watcher=watcher,
-        begin=lambda: keep_teacher(teacher, run_dir) if teacher else None,
+        begin=lambda: keep_weights(teacher, run_dir) if teacher else None,
     )
 
 
 def plan_for(
     config: AblateConfig, *, watcher: Watcher, only_plan: bool = False
-) -> tuple[AblatePlan, Splits, Teacher | None]:
+) -> tuple[AblatePlan, Splits, Pretrained | None]:
     """Read the data set and work the plan out. Raises: ConfigError, DatasetError, UsageError."""
-    teacher = find_teacher(config.teacher, download=config.download) if config.teacher else None
+    teacher = (
+        find_weights(config.teacher, option="--teacher", download=config.download)
+        if config.teacher
+        else None
+    )
     dataset, decoded = read_set(config, watcher=watcher)
     plan, splits = plan_ablation(
         config,

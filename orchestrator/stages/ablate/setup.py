@@ -19,7 +19,7 @@ from orchestrator.ablation.ladders import (
 )
 from orchestrator.ablation.networks import network, suited_network
 from orchestrator.ablation.presets import Preset, find_preset
-from orchestrator.ablation.teacher import Teacher, check_teacher, unnamed_teacher
+from orchestrator.ablation.teacher import check_teacher, record, unnamed_teacher
 from orchestrator.ablation.tricks import Means, Trick, TrickSettings, parse_tricks
 from orchestrator.config import ScaleConfig
 from orchestrator.errors import UsageError
@@ -33,6 +33,7 @@ from orchestrator.stages.scale.memory import fitted, micro_batch, too_large
 from orchestrator.stages.scale.plan import ReportingEvidence
 from orchestrator.suited import suited
 from orchestrator.trial import Bundle
+from orchestrator.weights import Pretrained
 from trainer.config import ResNetConfig, TrainConfig
 from trainer.data.decoded import DecodedSet
 from trainer.data.splits import Splits, carve, learning_fingerprint, reporting_fingerprint
@@ -64,7 +65,7 @@ def plan_ablation(
     dataset: str,
     decoded: DecodedSet,
     bundle: Bundle,
-    teacher: Teacher | None,
+    teacher: Pretrained | None,
     only_plan: bool,
 ) -> tuple[AblatePlan, Splits]:
     """The plan.
@@ -115,7 +116,7 @@ def plan_ablation(
         rungs=rungs,
         evidence=evidence,
         seeds=seeds,
-        teacher=teacher.to_json() if teacher else None,
+        teacher=record(teacher) if teacher else None,
         rivals=rivals,
         rivals_from=config.beside,
         speed=config.speed,
@@ -134,7 +135,7 @@ def _ladder(
     decoded: DecodedSet,
     *,
     bundle: Bundle,
-    teacher: Teacher | None,
+    teacher: Pretrained | None,
     classes: int,
 ) -> Ladder:
     device = "cuda" if bundle.gpus else "cpu"
@@ -234,7 +235,7 @@ def _without(recipe: TrainConfig, tricks: Sequence[Trick], means: Means) -> Trai
     return recipe
 
 
-def _taught(ladder: Ladder, teacher: Teacher | None, splits: Splits) -> Ladder:
+def _taught(ladder: Ladder, teacher: Pretrained | None, splits: Splits) -> Ladder:
     """All rungs see images as the teacher was shown them, unless a paper says how."""
     if teacher is None or not teacher.mean or ladder.preset is not None:
         return ladder
@@ -297,7 +298,7 @@ def _warnings(
     ladder: Ladder,
     rungs: Sequence[Rung],
     splits: Splits,
-    teacher: Teacher | None,
+    teacher: Pretrained | None,
     seeds: int,
 ) -> Iterator[str]:
     if seeds == 1:

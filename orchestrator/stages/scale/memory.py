@@ -8,7 +8,7 @@ from orchestrator.history import Status, Trial
 from trainer.config import TrainConfig
 
 MARGIN = 1.25
-"""What the libraries take beside the tensors; measured 0.96 to 1.17 on a CPU."""
+"""What the libraries take beside the tensors; measured 0.97 to 1.17 on a CPU."""
 SMALLEST = 2
 """Batch norm in training has nothing to average over a single image's last map."""
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "can't allocate memory", "out of memory")

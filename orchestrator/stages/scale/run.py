@@ -19,9 +19,9 @@ from orchestrator.stages.scale.setup import plan_scale
 from orchestrator.stages.scale.source import Source, read_source, with_source
 from orchestrator.stages.scale.speed import Speed, speeds
 from orchestrator.stages.scale.stage import FamilyTraining
-from orchestrator.stages.scale.weights import beginning_from, keep_weights
+from orchestrator.stages.scale.weights import beginning_from
 from orchestrator.suited import Suited, suited
-from orchestrator.weights import Pretrained, find_weights
+from orchestrator.weights import Pretrained, find_weights, keep_weights
 from trainer.config import TrainConfig
 from trainer.data.decoded import DecodedSet
 from trainer.data.splits import Splits, carve

@@ -119,7 +119,7 @@ def _start(
     """What is scaled, or the network of the weights for this data set."""
     if weights is None or not config.alone:
         return fits.baseline
-    model = weights.model.with_(
+    model = weights.efficientnet.with_(
         num_classes=fits.baseline.num_classes,
         resolution=config.resolution or weights.model.resolution,
     )
@@ -158,7 +158,7 @@ def _member(
         chosen += [name for name in ("dropout", "stochastic_depth") if name in said]
     model = size.config.with_(**{name: getattr(recipe.model, name) for name in chosen})
     if weights is not None:
-        model = model.with_(norm_eps=weights.model.norm_eps)
+        model = model.with_(norm_eps=weights.efficientnet.norm_eps)
     augment = recipe.augment
     if config.policy:  # translations of some presets are a number of pixels
         augment = augment.with_(policy=find_policy(config.policy, side=model.resolution))

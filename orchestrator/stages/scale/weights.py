@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.run_dir import RunDir
 from orchestrator.weights import Pretrained, frozen_parts
 from search_spaces.family_tables import Size
 from trainer.complexity import count
@@ -87,7 +86,7 @@ def beginning_from(
         initial=InitialWeights(
             digest=weights.digest,
             keep_head=keeps_head(weights, class_names),
-            frozen=frozen_parts(freeze, weights.model),
+            frozen=frozen_parts(freeze, weights.efficientnet),
         ),
         data=recipe.data.with_(mean=weights.mean, std=weights.std),
         optim=optim if own_lr else optim.with_(lr=optim.lr / GENTLER),
@@ -113,15 +112,6 @@ def check_fit(
             f"--weights: {weights.asked} does not fit {name}: {why}; leave out the size "
             "(--coefficients, --from, --published) to train the network that the weights are of"
         ) from error
-
-
-def keep_weights(weights: Pretrained, run_dir: RunDir) -> None:
-    """Copy the tensors into the run directory, where every worker finds them."""
-    from trainer.transfer import write_weights
-
-    path = run_dir.weights(weights.digest)
-    if not path.exists():
-        write_weights(path, weights.weights)
 
 
 def record(weights: Pretrained, train: TrainConfig) -> Mapping[str, Any]:
