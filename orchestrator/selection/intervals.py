@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -182,3 +183,14 @@ def sampling_variance(mean: float, images: float) -> float:
     """
     near = (mean * images + 2) / (images + 4)
     return near * (1 - near) / images
+
+
+def scored(estimate: Estimate | None, values: Mapping[int, float]) -> dict[str, Any]:
+    """A row's accuracy: mean, interval and its method, and the values by seed behind them."""
+    return {
+        "mean": estimate.mean if estimate else None,
+        "interval": list(estimate.interval) if estimate else None,
+        "method": estimate.method if estimate else None,
+        "seeds": list(values),
+        "values": list(values.values()),
+    }

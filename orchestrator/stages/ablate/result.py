@@ -14,7 +14,7 @@ from orchestrator.run_dir import MODEL_FOLDER
 from orchestrator.searchers.walk import reward_of
 from orchestrator.selection.agreement import UNKNOWN, Agreement
 from orchestrator.selection.answers import agreement_of
-from orchestrator.selection.intervals import CONFIDENCE, ONE_SEED, Estimate, summarise
+from orchestrator.selection.intervals import CONFIDENCE, ONE_SEED, scored, summarise
 from orchestrator.selection.verdict import (
     Difference,
     holm,
@@ -166,22 +166,12 @@ def _results(
         specs = [plan.spec(rung, seed) for seed in plan.seeds]
         yield {
             **row_of(plan, rung),
-            **_scores(estimates.get(name), values.get(name, {})),
+            **scored(estimates.get(name), values.get(name, {})),
             **_course([trial for spec in specs if (trial := history.get(spec.key))]),
             **_speed(history, plan.speed_of(rung) if plan.speed else None),
             "keys": [spec.key for spec in specs],
             **_gain(plan, rung, compared.get(rung.name), num_images),
         }
-
-
-def _scores(estimate: Estimate | None, values: Mapping[int, float]) -> Row:
-    return {
-        "mean": estimate.mean if estimate else None,
-        "interval": list(estimate.interval) if estimate else None,
-        "method": estimate.method if estimate else None,
-        "seeds": list(values),
-        "values": list(values.values()),
-    }
 
 
 def _course(trials: Sequence[Trial]) -> Row:

@@ -13,7 +13,7 @@ from orchestrator.run_dir import MODEL_FOLDER
 from orchestrator.searchers.walk import reward_of
 from orchestrator.selection.agreement import UNKNOWN, Agreement
 from orchestrator.selection.answers import agreement_of
-from orchestrator.selection.intervals import CONFIDENCE, Estimate, summarise
+from orchestrator.selection.intervals import CONFIDENCE, scored, summarise
 from orchestrator.selection.verdict import Difference, holm, paired_difference, way_out
 from orchestrator.stages.scale.memory import micro_batch, step_bytes
 from orchestrator.stages.scale.plan import FAR, STAGE, Member, ScalePlan
@@ -103,7 +103,7 @@ def _results(
         trials = [trial for spec in specs if (trial := history.get(spec.key))]
         yield {
             **row_of(member),
-            **_scores(estimates.get(member.name), values.get(member.name, {})),
+            **scored(estimates.get(member.name), values.get(member.name, {})),
             **_course(trials),
             "micro_batches": sorted({micro_batch(_told(spec)) for spec in specs}),
             "keys": [spec.key for spec in specs],
@@ -134,16 +134,6 @@ def _models(
 def _told(spec: TrialSpec) -> TrainConfig:
     assert isinstance(spec.config, TrainConfig)
     return spec.config
-
-
-def _scores(estimate: Estimate | None, values: Mapping[int, float]) -> Row:
-    return {
-        "mean": estimate.mean if estimate else None,
-        "interval": list(estimate.interval) if estimate else None,
-        "method": estimate.method if estimate else None,
-        "seeds": list(values),
-        "values": list(values.values()),
-    }
 
 
 def _course(trials: Sequence[Trial]) -> Row:
