@@ -24,12 +24,14 @@ from orchestrator.loading import decode_spec
 from orchestrator.reporting.ablate_tables import ablate_lines
 from orchestrator.reporting.continuing import command_line
 from orchestrator.reporting.figure_rows import speed_points
+from orchestrator.reporting.live import Silent
 from orchestrator.reporting.report import write_report
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.runners.base import Job, Objectives
 from orchestrator.stages.ablate.plan import STAGE, AblatePlan
 from orchestrator.stages.ablate.result import asked
 from orchestrator.stages.ablate.rivals import read_rivals
+from orchestrator.stages.ablate.run import plan_for
 from orchestrator.stages.ablate.stage import Ablation
 from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.tracking.tables import stage_files
@@ -335,6 +337,19 @@ def test_the_table_of_a_plan_is_for_people(call: Run) -> None:
     assert code == 0
     assert "own tricks: cumulative" in out
     assert "mixup + epochs-2x" in out
+
+
+def test_a_papers_warm_up_does_not_fill_a_short_run(cache: Path) -> None:
+    config = AblateConfig(
+        preset="bag-of-tricks",
+        network="resnet-50-small",
+        epochs=8,
+        cache_dir=str(cache),
+    )
+    plan, _, _ = plan_for(config, watcher=Silent(), only_plan=True)
+    assert plan.by_name["linear-lr"].train.schedule.warmup_epochs == 0
+    assert plan.by_name["warmup"].train.schedule.warmup_epochs == 2  # 5 of the paper's 120
+    assert plan.by_name["mixup"].train.schedule.step_epochs == pytest.approx(8 / 4 * 13 / 8)
 
 
 MISTAKES = {

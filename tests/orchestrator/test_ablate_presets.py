@@ -11,6 +11,7 @@ from orchestrator.ablation.presets import PRESETS, find_preset
 from orchestrator.ablation.teacher import unnamed_teacher
 from orchestrator.ablation.tricks import Means
 from trainer.config import ResNetConfig, TrainConfig
+from trainer.optim import peak_lr
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "resnet.json").read_text())
 
@@ -24,6 +25,7 @@ def climbed(
     dataset: str = "photos",
     epochs: int | None = None,
     small: bool = False,
+    batch_size: int | None = None,
 ) -> dict[str, Rung]:
     """A preset's rungs by name."""
     preset = find_preset(name)
@@ -36,6 +38,7 @@ def climbed(
     base = preset.recipe(model, dataset, device)
     if epochs is not None:
         base = base.with_(epochs=epochs)
+    base = base.with_(batch_size=batch_size or base.batch_size)
     means = Means(settings=preset.settings, policy=preset.policy, teacher=unnamed_teacher(model))
     rungs, _ = rungs_of(base, preset.steps_from(base), means, design)
     return {rung.name: rung for rung in rungs}
@@ -158,7 +161,7 @@ def test_bag_of_tricks_begins_with_the_papers_baseline() -> None:
         0.1,
     )
     assert train.optim.decay_norm_and_bias
-    assert not train.optim.scale_lr
+    assert peak_lr(train.optim, batch_size=train.batch_size) == 0.1
     assert train.execution.precision == "fp32"
     assert (train.augment.crop, train.augment.scale, train.augment.flip) == (
         "random-resized",
@@ -175,7 +178,8 @@ def test_bag_of_tricks_begins_with_the_papers_baseline() -> None:
 def test_bag_of_tricks_adds_one_thing_after_the_other() -> None:
     rungs = climbed("bag-of-tricks")
     trains = {name: rung.train for name, rung in rungs.items()}
-    assert (trains["linear-lr"].batch_size, trains["linear-lr"].optim.scale_lr) == (1024, True)
+    fast = trains["linear-lr"]
+    assert (fast.batch_size, peak_lr(fast.optim, batch_size=fast.batch_size)) == (1024, 0.4)
     assert trains["warmup"].schedule.warmup_epochs == 5.0
     assert resnet(rungs["zero-gamma"]).zero_gamma
     assert not trains["no-bias-decay"].optim.decay_norm_and_bias
@@ -231,3 +235,11 @@ def test_a_preset_on_a_small_network_keeps_its_proportions(name: str) -> None:
         assert rung.train.epochs == round(whole[each].train.epochs / 10)
         assert (rung.test_resolution > 32) == (whole[each].test_resolution > 224)
         assert not rung.train.augment.flip  # a mirrored digit is another one
+
+
+def test_bag_of_tricks_in_smaller_batches_keeps_its_proportions() -> None:
+    trains = [rung.train for rung in climbed("bag-of-tricks", batch_size=64).values()]
+    small, large = trains[:2]
+    assert (small.batch_size, large.batch_size) == (64, 256)
+    rates = [peak_lr(train.optim, batch_size=train.batch_size) for train in (small, large)]
+    assert rates == [0.1 / 4, 0.1]

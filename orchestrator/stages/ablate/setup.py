@@ -45,6 +45,8 @@ ENOUGH = 0.95
 """Of what the running statistics of a batch norm should have forgotten of their beginning."""
 USUAL = "warmup,zero-gamma,no-bias-decay,cosine,label-smoothing,mixup,pooled-shortcut,se"
 """What is tried where the user names nothing."""
+LONGEST_WARM_UP = 0.25
+"""Of a run."""
 _SAME_NUMBERS = 1e-4
 _USUAL_MOMENTUM = 0.1
 
@@ -146,7 +148,7 @@ def _ladder(
         settings = TrickSettings(ema_decay=recipe.ema_decay or None)
     else:
         recipe = _preset_recipe(config, preset, dataset, device=device, classes=classes)
-        steps, settings = preset.steps, preset.settings
+        steps, settings = preset.steps, _for_short_runs(preset.settings, config.epochs)
     recipe = recipe.with_(seed=config.seed, data=recipe.data.with_(evaluate_on="reporting"))
     recipe = overlay(recipe, config.train, "train")
     if config.epochs is not None:
@@ -178,9 +180,16 @@ def _of_length(recipe: TrainConfig, epochs: int) -> TrainConfig:
         epochs=epochs,
         schedule=schedule.with_(
             step_epochs=schedule.step_epochs * epochs / recipe.epochs,
-            warmup_epochs=min(schedule.warmup_epochs, epochs / 4),
+            warmup_epochs=min(schedule.warmup_epochs, epochs * LONGEST_WARM_UP),
         ),
     )
+
+
+def _for_short_runs(settings: TrickSettings, epochs: int | None) -> TrickSettings:
+    """A paper's warm-up, if it does not fill the run."""
+    if epochs is None or settings.warmup_epochs is None:
+        return settings
+    return settings.with_(warmup_epochs=min(settings.warmup_epochs, epochs * LONGEST_WARM_UP))
 
 
 def _suited_recipe(
