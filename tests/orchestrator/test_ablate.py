@@ -18,7 +18,7 @@ from orchestrator.ablation.tricks import TRICKS, Means
 from orchestrator.cli.options import ABLATE, OPTIONS
 from orchestrator.config import CommonConfig
 from orchestrator.errors import StageFailed, UsageError
-from orchestrator.history import History
+from orchestrator.history import History, Status
 from orchestrator.journal import read_events
 from orchestrator.loading import decode_spec
 from orchestrator.reporting.ablate_tables import ablate_lines
@@ -33,6 +33,7 @@ from orchestrator.stages.ablate.result import asked
 from orchestrator.stages.ablate.rivals import read_rivals
 from orchestrator.stages.ablate.run import plan_for
 from orchestrator.stages.ablate.stage import Ablation
+from orchestrator.stages.micro_batches import micro_batch
 from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.tracking.tables import stage_files
 from orchestrator.trial import Report
@@ -153,8 +154,51 @@ def test_speeds_are_measured_last_and_one_at_a_time(tmp_path: Path) -> None:
     assert found["speed"]["device"] == "a pretended one"
     by_name = {row["name"]: row["images_per_second"] for row in found["results"]}
     assert by_name["base"] == by_name["mixup"] > by_name["se"] > by_name["test-resolution"]
-    half = History()
-    assert len(Ablation(plan).propose(half, count=9, seed=0)) == 12
+    assert len(Ablation(plan).propose(History(), count=9, seed=0)) == 9
+
+
+def with_room_for(images: int, *, where: str) -> Objectives:
+    """A machine on which larger micro-batches run out of memory, on rungs that have this trick."""
+
+    def objective(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
+        config = job.spec.config
+        assert isinstance(config, TrainConfig)
+        if where in str(job.spec.labels["tricks"]) and micro_batch(config) > images:
+            raise MemoryError("DefaultCPUAllocator: can't allocate memory")
+        yield from learn(job, should_stop)
+
+    return {**LEARNER, "train-model": objective}
+
+
+def test_once_memory_has_run_out_the_rungs_to_come_see_smaller_micro_batches_too(
+    tmp_path: Path,
+) -> None:
+    plan = ablate_plan("mixup,sk,dropout+epochs-2x")  # the largest is trained first
+    history = run(tmp_path, plan, objectives=with_room_for(40, where="sk"))
+    result = document(plan, history)
+    assert [row["micro_batches"] for row in result["results"]] == [[32]] * 4
+    assert all(row["status"] == Status.COMPLETE for row in result["results"])
+    assert not any("micro-batches" in what for row in result["results"] for what in row["beside"])
+    failed = [t for t in history.trials(STAGE) if t.status is Status.FAILED]
+    assert {128 // trial.proposal["config"]["accumulate"] for trial in failed} == {128, 64}
+    again = run(tmp_path, plan, objectives=with_room_for(40, where="sk"))
+    assert len(list(again.trials())) == len(list(history.trials()))
+
+
+def test_no_trick_is_credited_with_what_batch_norm_saw(tmp_path: Path) -> None:
+    base_first = ablate_plan("mixup,sk", seeds=2)
+    history = run(tmp_path, replace(base_first, rungs=base_first.rungs[:2]))
+    assert len(list(history.trials(STAGE))) == 2 * 2 + 1
+    history = run(tmp_path, base_first, objectives=with_room_for(40, where="sk"))
+    result = document(base_first, history)
+    assert [row["micro_batches"] for row in result["results"]] == [[128], [128], [32]]
+    assert result["results"][2]["beside"] == ["micro-batches of 32 images instead of 128"]
+    assert (
+        "(not alone: micro-batches of 32 images instead of 128)"
+        in (result["results"][2]["sentence"])
+    )
+    finished = {t.key for t in history.trials(STAGE) if t.status is Status.COMPLETE}
+    assert {base_first.spec(r, s).key for r in base_first.rungs[:2] for s in (0, 1)} <= finished
 
 
 def test_a_run_cut_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from orchestrator.objectives.training import open_splits
 from orchestrator.reporting.live import Silent
 from orchestrator.reporting.scale_tables import scale_lines
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.scale.memory import MARGIN, halved, micro_batch, step_bytes
+from orchestrator.stages.micro_batches import MARGIN, halved, micro_batch, step_bytes
 from orchestrator.stages.scale.plan import ScalePlan
 from orchestrator.stages.scale.run import plan_for, with_search
 from orchestrator.stages.scale.stage import FamilyTraining

@@ -12,6 +12,7 @@ from orchestrator.ablation.speed_trials import SpeedConfig
 from orchestrator.estimates import Cost, PlannedRun, bytes_per_param, cost_of
 from orchestrator.objectives.distilling import OBJECTIVE as DISTIL
 from orchestrator.runners.base import KeepCheckpoints
+from orchestrator.stages.micro_batches import in_smaller
 from orchestrator.stages.scale.plan import ReportingEvidence
 from orchestrator.trial import Bundle, TrialSpec, trial_key
 from trainer.complexity import count
@@ -48,6 +49,8 @@ class AblatePlan:
     rungs: tuple[Rung, ...]
     evidence: ReportingEvidence
     seeds: tuple[int, ...]
+    asked_accumulate: int = 1
+    """Micro-batches of a step before memory was looked at."""
     teacher: dict[str, Any] | None = None
     """For the record."""
     rivals: tuple[Rival, ...] = ()
@@ -58,7 +61,7 @@ class AblatePlan:
     resources: tuple[Bundle, ...] = (Bundle(),)
     workers: int = 1
     keep_checkpoints: KeepCheckpoints = "best-and-last"
-    _specs: dict[tuple[str, int], TrialSpec] = field(
+    _specs: dict[tuple[str, int, int], TrialSpec] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
     """Those made so far: a key is a hash over a whole configuration."""
@@ -78,16 +81,22 @@ class AblatePlan:
         own = [rung for rung in self.rungs if self.first_of(rung) is rung]
         return sorted(own, key=lambda rung: -rung.work)
 
-    def spec(self, rung: Rung, seed: int) -> TrialSpec:
-        """One training run of one rung."""
+    def spec(self, rung: Rung, seed: int, *, accumulate: int | None = None) -> TrialSpec:
+        """One training run of one rung, in micro-batches as planned unless said otherwise."""
         rung = self.first_of(rung)
-        place = (rung.name, seed)
+        place = (rung.name, seed, accumulate or rung.train.accumulate)
         if place not in self._specs:
-            self._specs[place] = self._spec(rung, seed)
+            self._specs[place] = self._spec(rung, *place[1:])
         return self._specs[place]
 
-    def _spec(self, rung: Rung, seed: int) -> TrialSpec:
-        config = rung.train.with_(seed=seed)
+    def variants(self, rung: Rung, seed: int) -> list[TrialSpec]:
+        """From micro-batches as large as asked for to the smallest that can be."""
+        asked = rung.train.with_(accumulate=self.asked_accumulate)
+        sizes = in_smaller(asked)
+        return [self.spec(rung, seed, accumulate=config.accumulate) for config in sizes]
+
+    def _spec(self, rung: Rung, seed: int, accumulate: int) -> TrialSpec:
+        config = rung.train.with_(seed=seed, accumulate=accumulate)
         objective = TRAIN if config.distillation is None else DISTIL
         trained = count(config.model)
         return TrialSpec(

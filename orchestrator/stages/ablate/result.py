@@ -22,10 +22,13 @@ from orchestrator.selection.verdict import (
     seeds_to_separate,
 )
 from orchestrator.stages.ablate.plan import STAGE, AblatePlan, Rival
+from orchestrator.stages.micro_batches import micro_batch, told
 from orchestrator.trial import TrialSpec
 from trainer.complexity import count
 
 Row = dict[str, Any]
+Runs = Mapping[str, Mapping[int, TrialSpec]]
+"""The trials behind each rung's mean, by seed."""
 Values = Mapping[str, Mapping[int, float]]
 HELPS, HURTS, UNCLEAR, SAME = "helps", "hurts", "cannot tell", "the same"
 CORRECTION = "Holm (1979), over all comparisons of the run"
@@ -84,23 +87,25 @@ def row_of(plan: AblatePlan, rung: Rung) -> Row:
     }
 
 
-def document(plan: AblatePlan, history: History) -> Row:
+def document(plan: AblatePlan, runs: Runs, history: History) -> Row:
     """The finished ablation.
 
     Raises: StageFailed where no rung came to an accuracy.
     """
-    values = {rung.name: found for rung in plan.distinct if (found := _values(plan, rung, history))}
+    values = {r.name: found for r in plan.distinct if (found := _values(runs[r.name], history))}
     if not values:
         raise StageFailed(_why_nothing(history))
-    agreement = _agreement(plan, values, history)
+    agreement = agreement_of(
+        {name: [history[runs[name][seed].key] for seed in found] for name, found in values.items()}
+    )
     compared = _compared(plan, values, agreement)
-    results = list(_results(plan, history, values, agreement, compared))
+    results = list(_results(plan, runs, history, values, agreement, compared))
     return {
         **asked(plan),
         "results": results,
         "rivals": [_rival(plan, rival, history) for rival in plan.rivals],
         "speed": _conditions(plan, history),
-        "models": list(_models(plan, history)),
+        "models": list(_models(plan, runs, history)),
         "verdict": {
             "sentence": verdict(plan, results),
             "agreement": agreement.to_json() if agreement != UNKNOWN else None,
@@ -111,18 +116,9 @@ def document(plan: AblatePlan, history: History) -> Row:
     }
 
 
-def _values(plan: AblatePlan, rung: Rung, history: History) -> dict[int, float]:
-    found = {seed: reward_of(history.get(plan.spec(rung, seed).key)) for seed in plan.seeds}
+def _values(specs: Mapping[int, TrialSpec], history: History) -> dict[int, float]:
+    found = {seed: reward_of(history.get(spec.key)) for seed, spec in specs.items()}
     return {seed: value for seed, value in found.items() if value is not None}
-
-
-def _agreement(plan: AblatePlan, values: Values, history: History) -> Agreement:
-    return agreement_of(
-        {
-            name: [history[plan.spec(plan.by_name[name], seed).key] for seed in by_seed]
-            for name, by_seed in values.items()
-        }
-    )
 
 
 def _compared(
@@ -153,6 +149,7 @@ def _trained(plan: AblatePlan, name: str) -> str:
 
 def _results(
     plan: AblatePlan,
+    runs: Runs,
     history: History,
     values: Values,
     agreement: Agreement,
@@ -163,15 +160,31 @@ def _results(
     estimates = {e.key: e for e in summarise(values, num_images=num_images, agreement=agreement)}
     for rung in plan.rungs:
         name = _trained(plan, rung.name)
-        specs = [plan.spec(rung, seed) for seed in plan.seeds]
+        specs = runs[rung.name].values()
         yield {
             **row_of(plan, rung),
+            "beside": _apart(rung, plan.by_name[rung.over], runs) if rung.over else [],
+            "micro_batches": _micro_batches(rung, runs),
             **scored(estimates.get(name), values.get(name, {})),
             **_course([trial for spec in specs if (trial := history.get(spec.key))]),
             **_speed(history, plan.speed_of(rung) if plan.speed else None),
             "keys": [spec.key for spec in specs],
-            **_gain(plan, rung, compared.get(rung.name), num_images),
+            **_gain(plan, rung, runs, compared.get(rung.name)),
         }
+
+
+def _micro_batches(rung: Rung, runs: Runs) -> list[int]:
+    """Images that batch norm saw at once; several where a seed ran out of memory before others."""
+    return sorted({micro_batch(told(spec)) for spec in runs[rung.name].values()})
+
+
+def _apart(rung: Rung, over: Rung, runs: Runs) -> list[str]:
+    """What else sets two rungs apart, memory's doing included."""
+    one, other = (_micro_batches(each, runs) for each in (rung, over))
+    if one == other or rung.train.batch_size != over.train.batch_size:
+        return beside(rung, over)
+    ours, theirs = (" and ".join(map(str, sizes)) for sizes in (one, other))
+    return [*beside(rung, over), f"micro-batches of {ours} images instead of {theirs}"]
 
 
 def _course(trials: Sequence[Trial]) -> Row:
@@ -232,9 +245,7 @@ def _rival(plan: AblatePlan, rival: Rival, history: History) -> Row:
     }
 
 
-def _gain(
-    plan: AblatePlan, rung: Rung, found: tuple[Difference, float] | None, num_images: int
-) -> Row:
+def _gain(plan: AblatePlan, rung: Rung, runs: Runs, found: tuple[Difference, float] | None) -> Row:
     """What the trick bought, in numbers, in a word and in a sentence."""
     nothing: Row = {"gain": None, "verdict": None, "more_seeds": None, "sentence": ""}
     if rung.over is None:
@@ -252,7 +263,7 @@ def _gain(
         "gain": {**difference.to_json(), "adjusted_p_value": corrected},
         "verdict": word,
         "more_seeds": _more_seeds(difference) if word == UNCLEAR else None,
-        "sentence": _sentence(plan, rung, difference, word, corrected, num_images),
+        "sentence": _sentence(plan, rung, runs, difference, word),
     }
 
 
@@ -264,21 +275,21 @@ def _what(rung: Rung) -> str:
 def _sentence(
     plan: AblatePlan,
     rung: Rung,
+    runs: Runs,
     difference: Difference,
     word: str,
-    corrected: float,
-    num_images: int,
 ) -> str:
     low, high = (f"{100 * limit:+.2f}" for limit in difference.interval)
     gap = f"{100 * difference.mean:+.2f} points (95 % interval {low} to {high})"
     other = plan.by_name[rung.over or ""]
-    changed = beside(other, rung) if rung.lacks else beside(rung, other)
+    changed = _apart(other, rung, runs) if rung.lacks else _apart(rung, other, runs)
     also = f" (not alone: {', '.join(changed)})" if changed else ""
     subject = f"{_what(rung)}{also}"
     if word != UNCLEAR:
         return f"{subject} {word}: {gap}."
     seeds = counted(difference.num_seeds, "seed")
-    return f"{subject}: cannot tell with {seeds}: {gap}; {_way_out(difference, num_images)}."
+    way_out = _way_out(difference, plan.evidence.num_images)
+    return f"{subject}: cannot tell with {seeds}: {gap}; {way_out}."
 
 
 def _way_out(difference: Difference, num_images: int) -> str:
@@ -298,14 +309,13 @@ def _more_seeds(difference: Difference) -> int | None:
     return needed if needed is not None and needed > difference.num_seeds else None
 
 
-def _models(plan: AblatePlan, history: History) -> Iterator[Row]:
+def _models(plan: AblatePlan, runs: Runs, history: History) -> Iterator[Row]:
     """Of each trained rung the model of the first seed that ended well; the best one on the
     reporting split would be a choice made on it."""
     for rung in (rung for rung in plan.rungs if plan.first_of(rung) is rung):
-        specs = [plan.spec(rung, seed) for seed in plan.seeds]
         ended = (
             spec
-            for spec in specs
+            for spec in runs[rung.name].values()
             if (trial := history.get(spec.key)) and trial.status is Status.COMPLETE
         )
         if spec := next(ended, None):
@@ -333,7 +343,7 @@ def verdict(plan: AblatePlan, results: Sequence[Row]) -> str:
         "add-one": "each alone over the base",
     }[plan.design]
     together = any(row["beside"] for row in results if row["verdict"] in (HELPS, HURTS))
-    note = " (* came with other epochs or another test resolution)" if together else ""
+    note = " (* came with something else, see the table)" if together else ""
     seeds = counted(len(plan.seeds), "seed")
     sentence = f"With {seeds}, {how}: {'. '.join(parts)}{note}."
     return sentence[0].upper() + sentence[1:]

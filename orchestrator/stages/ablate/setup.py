@@ -29,7 +29,7 @@ from orchestrator.policies.finding import find_policy
 from orchestrator.stages.ablate.plan import AblatePlan
 from orchestrator.stages.ablate.rivals import read_rivals
 from orchestrator.stages.asking import question
-from orchestrator.stages.scale.memory import fitted, micro_batch, too_large
+from orchestrator.stages.micro_batches import fitted, in_at_most, micro_batch, too_large
 from orchestrator.stages.scale.plan import ReportingEvidence
 from orchestrator.suited import suited
 from orchestrator.trial import Bundle
@@ -100,6 +100,7 @@ def plan_ablation(
     rungs, notes = rungs_of(ladder.base, ladder.steps, ladder.means, cast("Design", config.design))
     if config.equal_epochs:
         rungs = equally_long(rungs)
+    asked_accumulate = ladder.base.accumulate
     rungs, memory_notes = _fitted(rungs, config, bundle)
     evidence = _evidence(splits, classes)
     rivals = read_rivals(config.beside, evidence.fingerprint) if config.beside else ()
@@ -118,6 +119,7 @@ def plan_ablation(
         rungs=rungs,
         evidence=evidence,
         seeds=seeds,
+        asked_accumulate=asked_accumulate,
         teacher=record(teacher) if teacher else None,
         rivals=rivals,
         rivals_from=config.beside,
@@ -285,11 +287,12 @@ def _fitted(
         )
     if train.accumulate == largest.train.accumulate:
         return rungs, ()
+    images = micro_batch(train)
     note = (
         f"{train.batch_size} images a step do not fit into memory; all rungs in micro-batches of "
-        f"{micro_batch(train)}, which is what batch norm sees"
+        f"{images}, which is what batch norm sees"
     )
-    return tuple(r.with_(train=r.train.with_(accumulate=train.accumulate)) for r in rungs), (note,)
+    return tuple(rung.with_(train=in_at_most(rung.train, images)) for rung in rungs), (note,)
 
 
 def _evidence(splits: Splits, num_classes: int) -> ReportingEvidence:

@@ -15,10 +15,9 @@ from orchestrator.selection.agreement import UNKNOWN, Agreement
 from orchestrator.selection.answers import agreement_of
 from orchestrator.selection.intervals import CONFIDENCE, scored, summarise
 from orchestrator.selection.verdict import Difference, holm, paired_difference, way_out
-from orchestrator.stages.scale.memory import micro_batch, step_bytes
+from orchestrator.stages.micro_batches import micro_batch, step_bytes, told
 from orchestrator.stages.scale.plan import FAR, STAGE, Member, ScalePlan
 from orchestrator.trial import TrialSpec
-from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
     from orchestrator.stages.scale.stage import FamilyTraining
@@ -105,7 +104,7 @@ def _results(
             **row_of(member),
             **scored(estimates.get(member.name), values.get(member.name, {})),
             **_course(trials),
-            "micro_batches": sorted({micro_batch(_told(spec)) for spec in specs}),
+            "micro_batches": sorted({micro_batch(told(spec)) for spec in specs}),
             "keys": [spec.key for spec in specs],
         }
 
@@ -129,11 +128,6 @@ def _models(
                 "key": spec.key,
                 "register": name.replace(" ", "-") if plan.register and name else None,
             }
-
-
-def _told(spec: TrialSpec) -> TrainConfig:
-    assert isinstance(spec.config, TrainConfig)
-    return spec.config
 
 
 def _course(trials: Sequence[Trial]) -> Row:

@@ -11,7 +11,7 @@ from orchestrator.machine import local_workers
 from orchestrator.policies.finding import find_policy
 from orchestrator.reporting.formats import size as sized
 from orchestrator.stages.asking import question
-from orchestrator.stages.scale.memory import fitted, micro_batch, step_bytes, too_large
+from orchestrator.stages.micro_batches import fitted, micro_batch, step_bytes, too_large
 from orchestrator.stages.scale.plan import FAR, Member, ReportingEvidence, ScalePlan, Table
 from orchestrator.stages.scale.source import Source
 from orchestrator.stages.scale.weights import GivenNetwork, check_fit, given_sizes, record

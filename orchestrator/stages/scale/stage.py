@@ -6,18 +6,23 @@ EfficientNet's B1 to B7 and the control experiment beside them (Tan & Le 2019, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from orchestrator.history import History, Status
+from orchestrator.history import History
 from orchestrator.stages.base import PlannedStage
-from orchestrator.stages.race import is_settled
+from orchestrator.stages.micro_batches import (
+    begun_and_next,
+    in_smaller,
+    micro_batch,
+    room_left,
+    that_counts,
+)
 from orchestrator.stages.scale import result as scale_result
-from orchestrator.stages.scale.memory import halved, ran_out
 from orchestrator.stages.scale.plan import STAGE, Member, ScalePlan
 from orchestrator.trial import TrialSpec
-from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -29,50 +34,30 @@ class FamilyTraining(PlannedStage[ScalePlan]):
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
         """What has not ended, longest first: a large member begun last would run on alone."""
         wanted = [spec for specs in self.runs(history).values() for spec in specs.values()]
-        return [spec for spec in wanted if not is_settled(history, spec)]
+        return begun_and_next(wanted, history, count=count)
 
     def reduce(self, history: History) -> dict[str, Any]:
         """The result document. Raises StageFailed where no member came to an accuracy."""
         return scale_result.document(self, history)
 
     def runs(self, history: History) -> dict[str, dict[int, TrialSpec]]:
-        """The trials behind each member's mean, by seed; longest first."""
+        """The trials behind each member's mean, by seed; longest first.
+
+        In micro-batches as planned; in smaller ones after any seed has run out of memory.
+        """
+        return {member.name: self._runs(member, history) for member in self.plan.longest_first}
+
+    def _runs(self, member: Member, history: History) -> dict[int, TrialSpec]:
+        variants = {seed: list(self._variants(member, seed)) for seed in self.plan.seeds}
+        room = room_left(chain.from_iterable(variants.values()), history)
+        planned = micro_batch(member.train)
         return {
-            member.name: {seed: self._run(member, seed, history) for seed in self.plan.seeds}
-            for member in self.plan.longest_first
+            seed: that_counts(specs, planned=planned, room=room, history=history)
+            for seed, specs in variants.items()
         }
 
-    def _run(self, member: Member, seed: int, history: History) -> TrialSpec:
-        """In micro-batches as planned; in smaller ones after any seed has run out of memory.
-
-        A run that has ended well in other micro-batches counts: how many fit is the machine's
-        affair, and another machine is no reason to train anew.
-        """
-        variants = self._variants(member, seed)
-        for spec in variants.values():
-            trial = history.get(spec.key)
-            if trial is not None and trial.status is Status.COMPLETE:
-                return spec
-        most = self._most(member, history)
-        return next(spec for accumulate, spec in variants.items() if accumulate >= most)
-
-    def _most(self, member: Member, history: History) -> int:
-        """Into how many micro-batches a step has to be cut, as far as is known."""
-        ran = [
-            accumulate
-            for seed in self.plan.seeds
-            for accumulate, spec in self._variants(member, seed).items()
-            if ran_out(history.get(spec.key))
-        ]
-        smallest = max(self._variants(member, self.plan.seeds[0]))
-        return min(max([member.train.accumulate, *(2 * number for number in ran)]), smallest)
-
-    def _variants(self, member: Member, seed: int) -> dict[int, TrialSpec]:
-        """By micro-batches in a step: from as many as were asked for to the most that can be."""
-        found = {}
-        config: TrainConfig | None = member.train.with_(accumulate=member.asked_accumulate)
-        while config is not None:
-            number = config.accumulate
-            found[number] = self.plan.spec(member, seed, accumulate=number)
-            config = halved(config)
-        return found
+    def _variants(self, member: Member, seed: int) -> Iterator[TrialSpec]:
+        """From micro-batches as large as asked for to the smallest that can be."""
+        asked = member.train.with_(accumulate=member.asked_accumulate)
+        for config in in_smaller(asked):
+            yield self.plan.spec(member, seed, accumulate=config.accumulate)
