@@ -20,15 +20,16 @@ from orchestrator.run_dir import RunDir
 
 def ablate_chapter(document: Row, history: History, run_dir: RunDir) -> list[str]:
     """Draw the figures and return the chapter that shows them."""
-    from orchestrator.reporting import figures  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.arms import draw_arms  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.speed import draw_speed
 
     trained = [_labelled(row) for row in document["results"] if row["mean"] is not None]
     best = max(trained, key=lambda row: row["mean"])["name"]
-    figures.draw_arms(trained, best, run_dir.figures / "ladder.png")
+    draw_arms(trained, best, run_dir.figures / "ladder.png")
     ladder = figure("Accuracy of every rung, with 95 % intervals", "figures/ladder.png")
     fast = list[str]()
     if points := speed_points(document):
-        figures.draw_speed(points, run_dir.figures / "speed.png")
+        draw_speed(points, run_dir.figures / "speed.png")
         fast = figure("Accuracy against measured images per second", "figures/speed.png")
     return [
         *paragraph(f"**{document['verdict']['sentence']}**"),

@@ -13,9 +13,9 @@ from orchestrator.run_dir import RunDir
 
 def augment_chapter(document: Row, history: History, run_dir: RunDir) -> list[str]:
     """Draw the figure and return the chapter that shows it; the picture is the search's own."""
-    from orchestrator.reporting import figures  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.arms import draw_arms  # matplotlib takes most of a second
 
-    figures.draw_arms(document["arms"], document["method"], run_dir.figures / "arms.png")
+    draw_arms(document["arms"], document["method"], run_dir.figures / "arms.png")
     drawn = figure("Accuracy of every arm with its 95 % interval", "figures/arms.png")
     return [
         *paragraph(f"**{document['verdict']['sentence']}**"),

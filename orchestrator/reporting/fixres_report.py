@@ -13,12 +13,14 @@ from orchestrator.run_dir import RunDir
 
 def fixres_chapter(document: Row, history: History, run_dir: RunDir) -> list[str]:
     """Draw the figures and return the chapter that shows them."""
-    from orchestrator.reporting import figures  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.resolutions import (
+        draw_resolutions,
+    )  # matplotlib takes most of a second
 
     drawn = list[str]()
     for chart in resolution_charts(document):
         path = f"figures/{chart.file}"
-        figures.draw_resolutions(chart, run_dir.root / path)
+        draw_resolutions(chart, run_dir.root / path)
         drawn += figure(f"{chart.name}: accuracy against test resolution, 95 % intervals", path)
     return [
         *paragraph(f"**{document['verdict']['sentence']}**"),

@@ -53,7 +53,9 @@ def write_policy_picture(
         OSError: the file cannot be written.
         NotReady: there is no room for it.
     """
-    from orchestrator.reporting.figures import draw_policy  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.policies import (
+        draw_policy,
+    )  # matplotlib takes most of a second
 
     heads = ["original", *(f"draw {number}" for number in range(1, DRAWS + 1))]
     draw_policy(policy_rows(policy, images, seed=seed), path, heads=heads * len(images))

@@ -19,15 +19,16 @@ from orchestrator.run_dir import RunDir
 
 def scale_chapter(document: Row, history: History, run_dir: RunDir) -> list[str]:
     """Draw the figure and return the chapter that shows it."""
-    from orchestrator.reporting import figures  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.arms import draw_arms  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.family import draw_modes
 
     path = run_dir.figures / "family.png"
     if document["table"] == "given":
         trained = [row for row in document["results"] if row["mean"] is not None]
-        figures.draw_arms(trained, document["members"][0]["name"], path)
+        draw_arms(trained, document["members"][0]["name"], path)
         says = "Accuracy begun from the weights and from nothing, with 95 % intervals"
     else:
-        figures.draw_modes(mode_lines(document), path)
+        draw_modes(mode_lines(document), path)
         says = "Accuracy against multiply-adds with 95 % intervals, a line for each way of scaling"
     drawn = figure(says, "figures/family.png")
     return [

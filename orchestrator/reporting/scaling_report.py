@@ -65,11 +65,14 @@ def scaling_chapter(document: Row, history: History, run_dir: RunDir) -> list[st
 
 def _draw(document: Row, history: History, run_dir: RunDir) -> dict[str, list[str]]:
     """The figures' Markdown by name; empty for one that has nothing to show."""
-    from orchestrator.reporting import figures  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.family import (
+        draw_family,
+    )  # matplotlib takes most of a second
+    from orchestrator.reporting.figures.search import draw_accuracy, draw_ranks
 
     folder = run_dir.figures
     names: dict[str, list[str]] = {"accuracy": [], "ranks": [], "family": []}
-    figures.draw_accuracy(
+    draw_accuracy(
         accuracy_dots(document),
         folder / "accuracy.png",
         baseline_macs=document["baseline"]["macs"],
@@ -79,10 +82,10 @@ def _draw(document: Row, history: History, run_dir: RunDir) -> dict[str, list[st
         "Accuracy against multiply-adds with 95 % intervals", "figures/accuracy.png"
     )
     if chart := rank_chart(document, _at_horizon(document, history)):
-        figures.draw_ranks(chart, folder / "ranks.png")
+        draw_ranks(chart, folder / "ranks.png")
         names["ranks"] = figure("Place of every network at each rung", "figures/ranks.png")
     if members := family_members(document):
-        figures.draw_family(members, folder / "family.png")
+        draw_family(members, folder / "family.png")
         names["family"] = figure("Cost, parameters and resolution over φ", "figures/family.png")
     return names
 

@@ -114,12 +114,13 @@ def test_a_moved_mark_does_not_land_on_the_next() -> None:
 
 
 def test_figures_are_drawn_from_rows_alone(document: dict[str, Any], tmp_path: Path) -> None:
-    from orchestrator.reporting import figures
+    from orchestrator.reporting.figures.family import draw_family
+    from orchestrator.reporting.figures.search import draw_accuracy, draw_ranks
 
     paths = [tmp_path / name for name in ("accuracy.png", "ranks.png", "family.png")]
-    figures.draw_accuracy(accuracy_dots(document), paths[0], baseline_macs=1, budget=None)
+    draw_accuracy(accuracy_dots(document), paths[0], baseline_macs=1, budget=None)
     chart = rank_chart(document, {})
     assert chart is not None
-    figures.draw_ranks(chart, paths[1])
-    figures.draw_family(family_members(document), paths[2])
+    draw_ranks(chart, paths[1])
+    draw_family(family_members(document), paths[2])
     assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG"] * 3

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from orchestrator.reporting.figures import CELL_INCHES, DPI
+from orchestrator.reporting.figures.canvas import DPI
+from orchestrator.reporting.figures.policies import CELL_INCHES
 from orchestrator.reporting.policy_picture import DRAWS, policy_rows, write_policy_picture
 from tests.pictures import pictures
 from trainer.augment.policy import (
