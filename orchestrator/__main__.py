@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 import click
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.Abort as abort:
         terminated = isinstance(abort.__cause__, Terminated)
         return _complain("interrupted", exit_code=143 if terminated else 130)
+    except click.NoSuchOption as error:
+        return _complain(_no_such_option(error), exit_code=error.exit_code)
     except click.ClickException as error:
         return _complain(error.format_message(), exit_code=error.exit_code)
     except OrchestratorError as error:
@@ -39,6 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _complain(f"{error.filename or 'a file'}: {error.strerror}", exit_code=4)
     return code if isinstance(code, int) else 0
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    """What was asked for may be a setting that has no option of its own."""
+    from orchestrator.reporting.continuing import CONFIGS
+
+    command = error.ctx.command.name if error.ctx else None
+    config, name = CONFIGS.get(command or ""), error.option_name.lstrip("-").replace("-", "_")
+    if config is None or name not in {field.name for field in fields(config)}:
+        return error.format_message()
+    return f"No such option '{error.option_name}'; use --set {name}=…"
 
 
 def _exit_code(error: TrainerError) -> int:

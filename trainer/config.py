@@ -268,8 +268,18 @@ class TrainConfig(Strict):
             f"label_smoothing must be in [0, 1), got {self.label_smoothing}",
         )
         require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        self._check_micro_batch()
         self._check_teacher()
         self._check_test_resolution()
+
+    def _check_micro_batch(self) -> None:
+        """Selective kernels normalise pooled features, of which one image has one a channel."""
+        attentive = isinstance(self.model, ResNetConfig) and self.model.attention == "sk"
+        require(
+            not attentive or self.batch_size >= 2 * self.accumulate,
+            f"accumulate: selective kernels need two images at a time, got {self.accumulate} "
+            f"micro-batches of {self.batch_size} images",
+        )
 
     def _check_teacher(self) -> None:
         if self.distillation is None:

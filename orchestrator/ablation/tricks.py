@@ -154,7 +154,12 @@ def tested_larger(config: TrainConfig) -> TrainConfig:
     """Tested at 8/7 of the train resolution, to the nearest whole stride of the network."""
     model = config.model
     strides = max(round(model.resolution * LARGER_TEST / model.total_stride), 1)
-    return config.with_(test_resolution=strides * model.total_stride)
+    return _tested_at(config, strides * model.total_stride)
+
+
+def _tested_at(config: TrainConfig, side: int) -> TrainConfig:
+    """Named only where it is another than the network's own: the same training has one key."""
+    return config.with_(test_resolution=None if side == config.model.resolution else side)
 
 
 def taken_places(tricks: Sequence[Trick]) -> list[str]:
@@ -261,7 +266,7 @@ def _tested_larger(config: TrainConfig, means: Means) -> TrainConfig:
     asked = means.settings.test_resolution
     if asked is None:
         return tested_larger(config)
-    return config.with_(test_resolution=asked)
+    return _tested_at(config, asked)
 
 
 def _attentive(

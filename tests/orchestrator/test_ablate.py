@@ -383,6 +383,13 @@ def test_the_table_of_a_plan_is_for_people(call: Run) -> None:
     assert "mixup + epochs-2x" in out
 
 
+def test_a_test_resolution_that_is_the_networks_own_is_no_other_training(call: Run) -> None:
+    tested = ("--tricks", "test-resolution", "--set", "settings.test_resolution=32")
+    code, out, _ = call("ablate", *tested, "--dry-run", "--json")
+    assert code == 0
+    assert [row["same_as"] for row in json.loads(out)["rungs"]] == [None, "base"]
+
+
 def test_a_papers_warm_up_does_not_fill_a_short_run(cache: Path) -> None:
     config = AblateConfig(
         preset="bag-of-tricks",
@@ -397,6 +404,12 @@ def test_a_papers_warm_up_does_not_fill_a_short_run(cache: Path) -> None:
 
 
 MISTAKES = {
+    "batch norm of one image": (
+        ["--tricks", "sk", "--set", "train.batch_size=8", "--set", "train.accumulate=5"],
+        "tricks: sk",
+        "two images at a time",
+    ),
+    "a setting that has no option": (["--width", "0.5"], "--width", "use --set width="),
     "a misspelt trick": (
         ["--tricks", "mixup,label-smooting"],
         "label-smooting",
