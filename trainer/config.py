@@ -101,6 +101,8 @@ class OptimConfig(Strict):
     weight_decay: float = 1e-4
     decay_norm_and_bias: bool = False
     """Decay batch-norm parameters and biases too (He 2018, arXiv:1812.01187, §3.1 does not)."""
+    decay_bias: bool = False
+    """Decay biases, if not batch norm's parameters (Assemble-ResNet, and EfficientNet's code)."""
     rmsprop_decay: float = 0.9
     rmsprop_eps: float = 1e-3
     """Inside the square root, as TensorFlow has it (facts differ from torch's own RMSprop)."""
@@ -249,6 +251,9 @@ class TrainConfig(Strict):
     test_resolution: int | None = None
     """Side in pixels at which the held-out images are evaluated, cropped by the same fraction; None
     means the network's own (Assemble-ResNet: 256 for 224, arXiv:2001.06268)."""
+    test_crop_fraction: float | None = None
+    """The side of that crop as a part of the resized image's shorter side; None means what suits
+    the data set, see `default_crop_fraction`."""
     seed: int = 0
 
     @property
@@ -266,6 +271,11 @@ class TrainConfig(Strict):
         require(
             0 <= self.label_smoothing < 1,
             f"label_smoothing must be in [0, 1), got {self.label_smoothing}",
+        )
+        fraction = self.test_crop_fraction
+        require(
+            fraction is None or 0 < fraction <= 1,
+            f"test_crop_fraction must be in (0, 1], got {fraction}",
         )
         require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), got {self.ema_decay}")
         self._check_micro_batch()

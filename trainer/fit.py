@@ -207,6 +207,7 @@ class _Run:
             batch_size=config.batch_size // config.accumulate,
             device=self._device,
             channels_last=config.execution.channels_last,
+            crop_fraction=config.test_crop_fraction,
         )
         with evaluating(state.evaluated):
             for batch in self._until_stopped(batches):

@@ -30,7 +30,10 @@ def peak_lr(config: OptimConfig, *, batch_size: int) -> float:
 def build_optimizer(model: nn.Module, config: OptimConfig, *, batch_size: int) -> Optimizer:
     """The configured optimizer over the model's trainable parameters, at its peak rate."""
     groups = parameter_groups(
-        model, weight_decay=config.weight_decay, decay_norm_and_bias=config.decay_norm_and_bias
+        model,
+        weight_decay=config.weight_decay,
+        decay_norm_and_bias=config.decay_norm_and_bias,
+        decay_bias=config.decay_bias,
     )
     lr = peak_lr(config, batch_size=batch_size)
     if config.optimizer == "sgd":
@@ -45,12 +48,17 @@ def build_optimizer(model: nn.Module, config: OptimConfig, *, batch_size: int) -
 
 
 def parameter_groups(
-    model: nn.Module, *, weight_decay: float, decay_norm_and_bias: bool = False
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    decay_norm_and_bias: bool = False,
+    decay_bias: bool = False,
 ) -> list[dict[str, Any]]:
     """Two groups: parameters with weight decay, and those without.
 
     Norm layers' γ and β and every bias go without (He 2018, arXiv:1812.01187, §3.1) unless asked
-    for. Frozen parameters are in neither group, shared ones in one.
+    for; `decay_bias` asks for biases other than β. Frozen parameters are in neither group, shared
+    ones in one.
     """
     decayed: dict[int, nn.Parameter] = {}
     spared: dict[int, nn.Parameter] = {}
@@ -58,7 +66,9 @@ def parameter_groups(
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or id(parameter) in decayed or id(parameter) in spared:
                 continue
-            spare = not decay_norm_and_bias and (name == "bias" or isinstance(module, _NORMS))
+            of_norm = isinstance(module, _NORMS)
+            asked_for = decay_norm_and_bias or (decay_bias and not of_norm)
+            spare = not asked_for and (of_norm or name == "bias")
             (spared if spare else decayed)[id(parameter)] = parameter
     return [
         {"params": list(decayed.values()), "weight_decay": weight_decay},

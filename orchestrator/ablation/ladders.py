@@ -15,6 +15,7 @@ from orchestrator.ablation.tricks import (
 )
 from trainer.complexity import count
 from trainer.config import ModelConfig, Strict, TrainConfig
+from trainer.data.defaults import resized_side
 from trainer.errors import ConfigError
 from trainer.layer_costs import Complexity
 
@@ -38,6 +39,9 @@ class Step:
     """Trained for so many from here on; None means as before."""
     tests_larger: bool = False
     """Tested at 8/7 of the train resolution from here on."""
+    test_crop: tuple[int, int] | None = None
+    """From here on the first is cut from the second, both in pixels, where the first is the test
+    resolution; None means as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +141,17 @@ def beside(rung: Rung, over: Rung) -> list[str]:
         said.append(f"{one.epochs} epochs instead of {other.epochs}")
     if rung.test_resolution != over.test_resolution and "test-resolution" not in rung.compares:
         said.append(f"tested at {rung.test_resolution} px instead of {over.test_resolution}")
+    elif one.test_crop_fraction != other.test_crop_fraction:
+        said.append(f"cut from {_cut_from(one)} instead of {_cut_from(other)}")
     if one.batch_size != other.batch_size and LARGE_BATCH not in rung.compares:
         said.append(f"batches of {one.batch_size} instead of {other.batch_size}")
     return said
+
+
+def _cut_from(train: TrainConfig) -> str:
+    if train.test_crop_fraction is None:
+        return "as much as suits the data set"
+    return f"{resized_side(train.evaluated_at, train.test_crop_fraction)} px"
 
 
 def _ladder(base: TrainConfig, steps: Sequence[Step], means: Means) -> Iterator[Rung]:
@@ -216,7 +228,11 @@ def _switched(trick: Trick, train: TrainConfig, means: Means) -> TrainConfig:
 def _beside(train: TrainConfig, step: Step) -> TrainConfig:
     if step.epochs is not None:
         train = lasting(train, step.epochs)
-    return tested_larger(train) if step.tests_larger else train
+    if step.tests_larger:
+        train = tested_larger(train)
+    if step.test_crop is not None and train.evaluated_at == step.test_crop[0]:
+        train = train.with_(test_crop_fraction=step.test_crop[0] / step.test_crop[1])
+    return train
 
 
 def _rung(

@@ -153,7 +153,7 @@ def _assemble_resnet(network: ResNetConfig, dataset: str, device: str) -> TrainC
         augment=AugmentConfig(
             crop="random-resized", scale=(0.05, 1.0), flip=dataset not in NOT_MIRRORED
         ),
-        optim=OptimConfig(lr=0.1, weight_decay=1e-4),
+        optim=OptimConfig(lr=0.1, weight_decay=1e-4, decay_bias=True),
         schedule=ScheduleConfig(kind="cosine", warmup_epochs=5.0),
         execution=execution.with_(precision=precision),
         epochs=120,
@@ -185,10 +185,12 @@ PRESETS: dict[str, Preset] = {
                 Step(name="E6", adds=_adding("sk")),
                 Step(name="E7", adds=_adding("distillation")),
                 Step(name="E8", adds=(_longer(600),), epochs=600),
-                Step(name="E9", adds=_adding("big-little"), tests_larger=True),
+                Step(
+                    name="E9", adds=_adding("big-little"), tests_larger=True, test_crop=(256, 292)
+                ),
                 Step(name="E10", adds=_adding("anti-alias")),
                 Step(name="E11", adds=_adding("policy")),
-                Step(name="E12", adds=(_DEEPER,)),
+                Step(name="E12", adds=(_DEEPER,), test_crop=(256, 257)),
             ),
             settings=TrickSettings(warmup_epochs=5.0),
             policy=autoaugment_imagenet(mapping="tpu"),

@@ -347,7 +347,9 @@ _TABLE = (
         "nor for batch norm's γ and β.",
         source=f"{_BAG}, §3.1",
         switch="optim.decay_norm_and_bias",
-        on=lambda config, _: config.with_(optim=config.optim.with_(decay_norm_and_bias=False)),
+        on=lambda config, _: config.with_(
+            optim=config.optim.with_(decay_norm_and_bias=False, decay_bias=False)
+        ),
         off=lambda config, _: config.with_(optim=config.optim.with_(decay_norm_and_bias=True)),
     ),
     Trick(

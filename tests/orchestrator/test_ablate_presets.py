@@ -106,6 +106,7 @@ def test_assemble_resnet_is_trained_as_in_the_paper() -> None:
     for rung in climbed("assemble-resnet").values():
         train = rung.train
         assert (train.batch_size, train.optim.lr, train.optim.weight_decay) == (1024, 0.1, 1e-4)
+        assert (train.optim.decay_norm_and_bias, train.optim.decay_bias) == (False, True)
         assert (train.schedule.kind, train.schedule.warmup_epochs) == ("cosine", 5.0)
         assert (train.augment.crop, train.augment.scale) == ("random-resized", (0.05, 1.0))
         assert train.data.std == (1 / 255,) * 3  # the mean is subtracted, nothing divided
@@ -146,6 +147,7 @@ def test_what_the_paper_changed_beside_a_trick_is_said() -> None:
         "E3": ["200 epochs instead of 120"],
         "E5": ["270 epochs instead of 200"],
         "E9": ["tested at 256 px instead of 224"],
+        "E12": ["cut from 257 px instead of 292 px"],
     }
     assert rungs["E8"].compares == ("longer-training",)
     assert (rungs["E6"].replaces, rungs["E9"].replaces) == (("se",), ("deep-stem",))
@@ -235,6 +237,7 @@ def test_a_preset_on_a_small_network_keeps_its_proportions(name: str) -> None:
         assert rung.train.epochs == round(whole[each].train.epochs / 10)
         assert (rung.test_resolution > 32) == (whole[each].test_resolution > 224)
         assert not rung.train.augment.flip  # a mirrored digit is another one
+        assert rung.train.test_crop_fraction is None  # small images have nothing to spare
 
 
 def test_bag_of_tricks_in_smaller_batches_keeps_its_proportions() -> None:

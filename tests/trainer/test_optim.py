@@ -36,6 +36,17 @@ def test_everything_is_decayed_when_asked_for() -> None:
     assert spared["params"] == []
 
 
+def test_biases_can_be_decayed_without_batch_norm() -> None:
+    model = Tied()
+    decayed, spared = parameter_groups(model, weight_decay=0.1, decay_bias=True)
+    assert names_in(spared, model) == {
+        f"features.{place}.{name}" for place in (1, 2) for name in ("weight", "bias")
+    }
+    assert "features.0.bias" in names_in(decayed, model)
+    optimizer = build_optimizer(Tied(), OptimConfig(decay_bias=True), batch_size=256)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [4, 4]
+
+
 def test_frozen_parameters_are_not_optimised() -> None:
     model = Tied()
     model.classifier.requires_grad_(False)

@@ -185,6 +185,21 @@ def test_held_out_images_are_seen_at_the_test_resolution(splits: Splits, tmp_pat
     assert recipe.model.resolution == 16
 
 
+def test_held_out_images_are_cut_from_as_large_an_image_as_asked_for(splits: Splits) -> None:
+    config = tiny_run(epochs=1)
+    (usual,) = timeless(fit(config, splits))  # all of the small images is seen
+    (whole,) = timeless(fit(config.with_(test_crop_fraction=1.0), splits))
+    config = config.with_(test_crop_fraction=0.5)
+    (middle,) = timeless(fit(config, splits))
+    assert whole == usual
+    assert middle.train_loss == usual.train_loss
+    assert middle.loss != usual.loss
+    recipe = portable(
+        build(config.model), config, splits.train, name="x", scores={}, origin={}
+    ).recipe
+    assert (recipe.preprocessing.crop_fraction, recipe.preprocessing.short_side) == (0.5, 32)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -34,7 +34,9 @@ def portable(
         scores: How good it is, and on what.
         origin: Where it comes from.
     """
-    fraction = default_crop_fraction(seen.decoded.typical_short_side)
+    fraction = config.test_crop_fraction
+    if fraction is None:
+        fraction = default_crop_fraction(seen.decoded.typical_short_side)
     recipe = ModelRecipe(
         name=name,
         model=config.model,
