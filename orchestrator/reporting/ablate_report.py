@@ -79,4 +79,5 @@ def _said(document: Row) -> list[str]:
 def _how(document: Row) -> list[str]:
     if document["speed"] is None:
         return []
-    return bullets((speed_text(document),))
+    faster = (found["sentence"] for found in document["at_equal_accuracy"])
+    return bullets((*faster, speed_text(document)))

@@ -114,6 +114,8 @@ def ablate_lines(document: Row) -> Iterator[str]:
     yield from titled("trained, top-1 on the reporting split", RESULTS, document["results"])
     yield from _marks(document["results"])
     yield from titled(f"speed: {speed_text(document)}", SPEEDS, with_speed(document))
+    for found in document["at_equal_accuracy"]:
+        yield f"beside     {found['sentence']}"
     yield ""
     for row in document["results"]:
         if row["sentence"]:

@@ -278,6 +278,11 @@ def test_the_report_shows_figures_tables_and_how_to_go_on(tmp_path: Path) -> Non
     assert result["verdict"]["sentence"] in text
     assert "--tricks label-smoothing,mixup,dropout --beside family" in text
     assert "Holm" in text
+    assert [found["rival"] for found in result["at_equal_accuracy"]] == [
+        member.name for member in family.members
+    ]
+    assert all(found["sentence"] in text for found in result["at_equal_accuracy"])
+    assert any(result["at_equal_accuracy"][0]["sentence"] in line for line in ablate_lines(result))
     assert "a pretended one, fp32, channels last" in text
     for name in ("ladder", "speed"):
         with Image.open(run_dir.figures / f"{name}.png") as image:

@@ -35,6 +35,8 @@ class Rival(Strict):
     mean: float
     interval: tuple[float, float]
     seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    """Top-1 by seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from orchestrator.selection.verdict import (
     paired_difference,
     seeds_to_separate,
 )
+from orchestrator.stages.ablate.equal_accuracy import at_equal_accuracy
 from orchestrator.stages.ablate.plan import STAGE, AblatePlan, Rival
 from orchestrator.stages.micro_batches import micro_batch, told
 from orchestrator.trial import TrialSpec
@@ -100,10 +101,14 @@ def document(plan: AblatePlan, runs: Runs, history: History) -> Row:
     )
     compared = _compared(plan, values, agreement)
     results = list(_results(plan, runs, history, values, agreement, compared))
+    rivals = [_rival(plan, rival, history) for rival in plan.rivals]
+    own = [row for row in results if row["same_as"] is None]
+    faster = at_equal_accuracy(own, rivals, num_images=plan.evidence.num_images)
     return {
         **asked(plan),
         "results": results,
-        "rivals": [_rival(plan, rival, history) for rival in plan.rivals],
+        "rivals": rivals,
+        "at_equal_accuracy": list(faster),
         "speed": _conditions(plan, history),
         "models": list(_models(plan, runs, history)),
         "verdict": {
@@ -241,6 +246,7 @@ def _rival(plan: AblatePlan, rival: Rival, history: History) -> Row:
         "mean": rival.mean,
         "interval": list(rival.interval),
         "seeds": list(rival.seeds),
+        "values": list(rival.values),
         **_speed(history, spec),
     }
 

@@ -45,4 +45,5 @@ def _rival(row: dict[str, Any], train: dict[str, Any]) -> Rival:
         mean=row["mean"],
         interval=(low, high),
         seeds=tuple(row["seeds"]),
+        values=tuple(row["values"]),
     )
