@@ -56,7 +56,9 @@ class Side:
     @property
     def rows(self) -> dict[str, dict[str, Any]]:
         """What was trained, by name; what came to no accuracy is left out."""
-        listed = self.result.get(_ROWS.get(self.command, "results")) or ()
+        listed = [*(self.result.get(_ROWS.get(self.command, "results")) or ())]
+        for row in self.result.get("controls") or ():
+            listed.append({**row, "name": f"control: {row['control']}"})
         found = (flat for row in listed for flat in _flat(row))
         return {row["name"]: row for row in found if row.get("mean") is not None}
 
@@ -211,7 +213,7 @@ def _both(a: Side, b: Side, names: Sequence[str]) -> Iterator[dict[str, Any]]:
             "a": _shown(ours[name]),
             "b": _shown(theirs[name]),
             "changed": _changed(ours[name], theirs[name]),
-            **_said(name, pairs.get(name), adjusted.get(name, 1.0), a.num_images, same=same),
+            **_said(name, pairs.get(name), adjusted, a.num_images, same=same),
         }
 
 
@@ -244,7 +246,12 @@ def _changed(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
 
 
 def _said(
-    name: str, pair: Difference | None, corrected: float, num_images: int, *, same: bool
+    name: str,
+    pair: Difference | None,
+    adjusted: Mapping[str, float],
+    num_images: int,
+    *,
+    same: bool,
 ) -> dict[str, Any]:
     if same:
         return {
@@ -260,10 +267,12 @@ def _said(
         }
     low, high = map(points, pair.interval)
     gap = f"{points(pair.mean)} points (95 % interval {low} to {high})"
-    word = "cannot tell"
+    word, corrected = "cannot tell", adjusted[name]
     if corrected < 1 - CONFIDENCE:
         word = "B is better" if pair.mean > 0 else "B is worse"
-    more = f"; {way_out(pair, num_images)}" if word == "cannot tell" else ""
+    more = (
+        f"; {way_out(pair, num_images, comparisons=len(adjusted))}" if word == "cannot tell" else ""
+    )
     seeds = counted(pair.num_seeds, "shared seed")
     return {
         "difference": {**pair.to_json(), "adjusted_p_value": corrected},

@@ -114,13 +114,14 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def seeds_to_separate(difference: Difference) -> int | None:
+def seeds_to_separate(difference: Difference, *, comparisons: int = 1) -> int | None:
     """Seeds each that would tell the two apart with 80 % power, were the measured difference true.
 
     None if no number would: the two are equal, or the split is too small for so small a difference.
-    The normal formula with the correction z²/2 for t (Guenther 1981, Am. Statist. 35:243).
+    The normal formula with the correction z²/2 for t (Guenther 1981, Am. Statist. 35:243). Among
+    several comparisons it is to be told at Bonferroni's level, which Holm's is never below.
     """
-    z = float(special.ndtri((1 + CONFIDENCE) / 2))
+    z = float(special.ndtri(1 - (1 - CONFIDENCE) / (2 * comparisons)))
     tolerable = (difference.mean / (z + float(special.ndtri(POWER)))) ** 2
     left_for_seeds = tolerable - difference.sampling_variance
     if left_for_seeds <= 0 or difference.method == ONE_SEED:
@@ -205,11 +206,11 @@ def _sentence(nearest: Difference, ties: Sequence[str], num_images: int) -> str:
     return f"Cannot tell {nearest.first} from {names}: {gap}{corrected}; {more}."
 
 
-def way_out(nearest: Difference, num_images: int) -> str:
-    """What it would take to tell the two apart."""
+def way_out(nearest: Difference, num_images: int, *, comparisons: int = 1) -> str:
+    """What it would take to tell the two apart, among so many comparisons."""
     if nearest.method == ONE_SEED:
         return "with one seed the noise between seeds is unknown"
-    needed = seeds_to_separate(nearest)
+    needed = seeds_to_separate(nearest, comparisons=comparisons)
     if needed is None:
         return f"more seeds would not help: {num_images} images are too few for so small a gap"
     return f"about {needed} seeds each would separate the two if that is the true difference"

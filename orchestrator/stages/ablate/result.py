@@ -9,30 +9,27 @@ from orchestrator.ablation.ladders import Rung, beside
 from orchestrator.errors import StageFailed
 from orchestrator.estimates import measured_rate
 from orchestrator.history import History, Status, Trial
-from orchestrator.reporting.formats import counted
 from orchestrator.run_dir import MODEL_FOLDER
 from orchestrator.searchers.walk import reward_of
 from orchestrator.selection.agreement import UNKNOWN, Agreement
 from orchestrator.selection.answers import agreement_of
-from orchestrator.selection.intervals import CONFIDENCE, ONE_SEED, scored, summarise
-from orchestrator.selection.verdict import (
-    Difference,
-    holm,
-    paired_difference,
-    seeds_to_separate,
-)
+from orchestrator.selection.intervals import scored, summarise
 from orchestrator.stages.ablate.equal_accuracy import at_equal_accuracy
+from orchestrator.stages.ablate.gains import (
+    CORRECTION,
+    Gain,
+    Runs,
+    Values,
+    gain_row,
+    gains_of,
+    trained_as,
+    verdict,
+)
 from orchestrator.stages.ablate.plan import STAGE, AblatePlan, Rival
-from orchestrator.stages.micro_batches import micro_batch, told
 from orchestrator.trial import TrialSpec
 from trainer.complexity import count
 
 Row = dict[str, Any]
-Runs = Mapping[str, Mapping[int, TrialSpec]]
-"""The trials behind each rung's mean, by seed."""
-Values = Mapping[str, Mapping[int, float]]
-HELPS, HURTS, UNCLEAR, SAME = "helps", "hurts", "cannot tell", "the same"
-CORRECTION = "Holm (1979), over all comparisons of the run"
 _CONDITIONS = ("device", "precision", "channels_last", "threads")
 
 
@@ -99,8 +96,8 @@ def document(plan: AblatePlan, runs: Runs, history: History) -> Row:
     agreement = agreement_of(
         {name: [history[runs[name][seed].key] for seed in found] for name, found in values.items()}
     )
-    compared = _compared(plan, values, agreement)
-    results = list(_results(plan, runs, history, values, agreement, compared))
+    gains = gains_of(plan, values, agreement)
+    results = list(_results(plan, runs, history, values, agreement, gains))
     rivals = [_rival(plan, rival, history) for rival in plan.rivals]
     own = [row for row in results if row["same_as"] is None]
     faster = at_equal_accuracy(own, rivals, num_images=plan.evidence.num_images)
@@ -126,70 +123,28 @@ def _values(specs: Mapping[int, TrialSpec], history: History) -> dict[int, float
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def _compared(
-    plan: AblatePlan, values: Values, agreement: Agreement
-) -> dict[str, tuple[Difference, float]]:
-    """By rung: with the trick less without it, and the corrected p-value."""
-    pairs = dict[str, Difference]()
-    for rung in plan.rungs:
-        if rung.over is None:
-            continue
-        one, other = _trained(plan, rung.name), _trained(plan, rung.over)
-        if one == other or not set(values.get(one, {})) & set(values.get(other, {})):
-            continue
-        first, second = (other, one) if rung.lacks else (one, other)
-        pairs[rung.name] = paired_difference(
-            values, first, second, num_images=plan.evidence.num_images, agreement=agreement
-        )
-    adjusted = holm([difference.p_value for difference in pairs.values()])
-    return {
-        name: (difference, corrected)
-        for (name, difference), corrected in zip(pairs.items(), adjusted, strict=True)
-    }
-
-
-def _trained(plan: AblatePlan, name: str) -> str:
-    return plan.first_of(plan.by_name[name]).name
-
-
 def _results(
     plan: AblatePlan,
     runs: Runs,
     history: History,
     values: Values,
     agreement: Agreement,
-    compared: Mapping[str, tuple[Difference, float]],
+    gains: Mapping[str, Gain],
 ) -> Iterator[Row]:
     """Every rung, in the order of the ladder."""
     num_images = plan.evidence.num_images
     estimates = {e.key: e for e in summarise(values, num_images=num_images, agreement=agreement)}
     for rung in plan.rungs:
-        name = _trained(plan, rung.name)
+        name = trained_as(plan, rung.name)
         specs = runs[rung.name].values()
         yield {
             **row_of(plan, rung),
-            "beside": _apart(rung, plan.by_name[rung.over], runs) if rung.over else [],
-            "micro_batches": _micro_batches(rung, runs),
             **scored(estimates.get(name), values.get(name, {})),
             **_course([trial for spec in specs if (trial := history.get(spec.key))]),
             **_speed(history, plan.speed_of(rung) if plan.speed else None),
             "keys": [spec.key for spec in specs],
-            **_gain(plan, rung, runs, compared.get(rung.name)),
+            **gain_row(plan, rung, runs, gains.get(rung.name)),
         }
-
-
-def _micro_batches(rung: Rung, runs: Runs) -> list[int]:
-    """Images that batch norm saw at once; several where a seed ran out of memory before others."""
-    return sorted({micro_batch(told(spec)) for spec in runs[rung.name].values()})
-
-
-def _apart(rung: Rung, over: Rung, runs: Runs) -> list[str]:
-    """What else sets two rungs apart, memory's doing included."""
-    one, other = (_micro_batches(each, runs) for each in (rung, over))
-    if one == other or rung.train.batch_size != over.train.batch_size:
-        return beside(rung, over)
-    ours, theirs = (" and ".join(map(str, sizes)) for sizes in (one, other))
-    return [*beside(rung, over), f"micro-batches of {ours} images instead of {theirs}"]
 
 
 def _course(trials: Sequence[Trial]) -> Row:
@@ -251,70 +206,6 @@ def _rival(plan: AblatePlan, rival: Rival, history: History) -> Row:
     }
 
 
-def _gain(plan: AblatePlan, rung: Rung, runs: Runs, found: tuple[Difference, float] | None) -> Row:
-    """What the trick bought, in numbers, in a word and in a sentence."""
-    nothing: Row = {"gain": None, "verdict": None, "more_seeds": None, "sentence": ""}
-    if rung.over is None:
-        return nothing
-    if _trained(plan, rung.name) == _trained(plan, rung.over):
-        said = f"{_what(rung)}: the same training as {rung.over}, trained once."
-        return {**nothing, "verdict": SAME, "sentence": said}
-    if found is None:
-        return nothing
-    difference, corrected = found
-    word = UNCLEAR
-    if corrected < 1 - CONFIDENCE:
-        word = HELPS if difference.mean > 0 else HURTS
-    return {
-        "gain": {**difference.to_json(), "adjusted_p_value": corrected},
-        "verdict": word,
-        "more_seeds": _more_seeds(difference) if word == UNCLEAR else None,
-        "sentence": _sentence(plan, rung, runs, difference, word),
-    }
-
-
-def _what(rung: Rung) -> str:
-    instead = f" in place of {', '.join(rung.replaces)}" if rung.replaces else ""
-    return f"{' + '.join(rung.compares)}{instead}"
-
-
-def _sentence(
-    plan: AblatePlan,
-    rung: Rung,
-    runs: Runs,
-    difference: Difference,
-    word: str,
-) -> str:
-    low, high = (f"{100 * limit:+.2f}" for limit in difference.interval)
-    gap = f"{100 * difference.mean:+.2f} points (95 % interval {low} to {high})"
-    other = plan.by_name[rung.over or ""]
-    changed = _apart(other, rung, runs) if rung.lacks else _apart(rung, other, runs)
-    also = f" (not alone: {', '.join(changed)})" if changed else ""
-    subject = f"{_what(rung)}{also}"
-    if word != UNCLEAR:
-        return f"{subject} {word}: {gap}."
-    seeds = counted(difference.num_seeds, "seed")
-    way_out = _way_out(difference, plan.evidence.num_images)
-    return f"{subject}: cannot tell with {seeds}: {gap}; {way_out}."
-
-
-def _way_out(difference: Difference, num_images: int) -> str:
-    if difference.method == ONE_SEED:
-        return "with one seed the noise between seeds is unknown"
-    needed = seeds_to_separate(difference)
-    if needed is None:
-        return f"more seeds would not tell: {num_images:,} images are too few for so small a gap"
-    if needed <= difference.num_seeds:
-        return "clear by itself, but not among so many comparisons (Holm)"
-    return f"about {needed} seeds would, were that the true difference"
-
-
-def _more_seeds(difference: Difference) -> int | None:
-    """How many would tell; None where none would, or these do but for the correction."""
-    needed = seeds_to_separate(difference)
-    return needed if needed is not None and needed > difference.num_seeds else None
-
-
 def _models(plan: AblatePlan, runs: Runs, history: History) -> Iterator[Row]:
     """Of each trained rung the model of the first seed that ended well; the best one on the
     reporting split would be a choice made on it."""
@@ -332,32 +223,6 @@ def _models(plan: AblatePlan, runs: Runs, history: History) -> Iterator[Row]:
                 "key": spec.key,
                 "register": name,
             }
-
-
-def verdict(plan: AblatePlan, results: Sequence[Row]) -> str:
-    """All comparisons in one sentence."""
-    words = {name: [r for r in results if r["verdict"] == name] for name in (HELPS, HURTS, UNCLEAR)}
-    told = sum(map(len, words.values()))
-    if not told:
-        return f"{counted(len(plan.rungs), 'rung')}, and nothing to compare."
-    parts = [
-        f"{name}: {'; '.join(_named(row) for row in rows)}" for name, rows in words.items() if rows
-    ]
-    how = {
-        "cumulative": "each over the rung it was added to",
-        "leave-one-out": "each as the whole stack over the stack without it",
-        "add-one": "each alone over the base",
-    }[plan.design]
-    together = any(row["beside"] for row in results if row["verdict"] in (HELPS, HURTS))
-    note = " (* came with something else, see the table)" if together else ""
-    seeds = counted(len(plan.seeds), "seed")
-    sentence = f"With {seeds}, {how}: {'. '.join(parts)}{note}."
-    return sentence[0].upper() + sentence[1:]
-
-
-def _named(row: Row) -> str:
-    star = "*" if row["beside"] else ""
-    return f"{' + '.join(row['compares'])}{star} {100 * row['gain']['mean']:+.2f}"
 
 
 def _why_nothing(history: History) -> str:

@@ -121,15 +121,16 @@ def test_a_single_candidate_wins_alone():
     assert (verdict.winner, verdict.sentence) == ("a", "a is the only candidate.")
 
 
-def test_so_many_seeds_separate_with_eighty_percent_power():
+@pytest.mark.parametrize("comparisons", [1, 12])
+def test_so_many_seeds_separate_with_eighty_percent_power(comparisons):
     gap, sd, rng = 0.01, 0.012, np.random.default_rng(0)
     pilot = paired_difference(runs(a=(0.81, 0.82), b=(0.8, 0.81)), "a", "b", num_images=ENDLESS)
     known = type(pilot)(**{**pilot.to_json(), "mean": gap, "seed_variance": 2 * sd**2})
-    seeds = seeds_to_separate(known)
+    seeds = seeds_to_separate(known, comparisons=comparisons)
     assert seeds is not None
     draws = rng.normal(scale=sd, size=(2000, 2, seeds)) + np.array([0.8 + gap, 0.8])[:, None]
     p_values = stats.ttest_rel(draws[:, 0], draws[:, 1], axis=1).pvalue
-    assert np.mean(p_values < 0.05) == pytest.approx(0.8, abs=0.04)
+    assert np.mean(p_values < 0.05 / comparisons) == pytest.approx(0.8, abs=0.04)
 
 
 def test_the_splits_error_asks_for_more_seeds_until_none_are_enough():
