@@ -19,6 +19,18 @@ RECIPE_VERSION = 1
 """Part of every trial's key: raised whenever the same configuration would train differently."""
 
 
+_MOST = 1000.0
+"""Of a temperature or a weight: beyond lie slips, not settings."""
+
+
+def _check_normalisation(path: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    require(
+        len(mean) == len(std) and len(mean) in (0, 3),
+        f"{path}.mean and {path}.std: three channels each, got {mean} and {std}",
+    )
+    require(not std or min(std) > 0, f"{path}.std must be positive, got {std}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig(Strict):
     """What is learned from, and how it is divided."""
@@ -40,11 +52,7 @@ class DataConfig(Strict):
     std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        require(
-            len(self.mean) == len(self.std) and len(self.mean) in (0, 3),
-            f"data.mean and data.std: three channels each, got {self.mean} and {self.std}",
-        )
-        require(not self.std or min(self.std) > 0, f"data.std must be positive, got {self.std}")
+        _check_normalisation("data", self.mean, self.std)
         for name in ("selection_fraction", "reporting_fraction"):
             value = getattr(self, name)
             require(0 < value < 1, f"data.{name} must be between 0 and 1, got {value}")
@@ -204,14 +212,16 @@ class DistillationConfig(Strict):
 
     The labels are smoothed and mixed as configured, the teacher's answers are neither. That is the
     sum of Bag of Tricks (He 2018, arXiv:1812.01187, eq. 6) and Assemble-ResNet; the released code
-    of the former halves both terms, which is half the learning rate. The teacher gets the images as
-    they are normalised for the student: see `data.mean` where it was trained on others.
+    of the former halves both terms, which is half the learning rate.
     """
 
     digest: str
     """Of the teacher's tensors, see `trainer.transfer`; where they lie is the caller's to know."""
     model: ModelConfig = field(metadata={"discriminator": "family"})  # read by the loader
     """The teacher's network; images are resized to its resolution where that is another."""
+    mean: tuple[float, ...] = ()
+    """What its images are normalised by, as `data.mean`; () means by the same as the student's."""
+    std: tuple[float, ...] = ()
     temperature: float = 1.0
     """T; 20 in Bag of Tricks, 1 in Assemble-ResNet."""
     weight: float = 1.0
@@ -221,9 +231,13 @@ class DistillationConfig(Strict):
 
     def __post_init__(self) -> None:
         require(bool(self.digest), "distillation.digest: the teacher's weights have no name")
+        _check_normalisation("distillation", self.mean, self.std)
         for name in ("temperature", "weight"):
             value = getattr(self, name)
-            require(value > 0, f"distillation.{name} must be positive, got {value}")
+            require(
+                0 < value <= _MOST,
+                f"distillation.{name} must be positive, up to {_MOST:g}, got {value}",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from trainer.config import DistillationConfig, ExecutionConfig, TrainConfig
 from trainer.data.batches import Batch, viewed_batches
-from trainer.data.splits import Subset
+from trainer.data.splits import ChannelStatistics, Subset
 from trainer.data.views import Views, training_views
 from trainer.errors import ConfigError
 from trainer.models.build import build
@@ -31,6 +31,8 @@ class Teacher:
         config: What it is.
         weights: Its tensors, which are copied; None leaves it as chance has it, for estimates.
         execution: How it computes: as the student does.
+        seen: What the images that it will be shown are normalised by; if it was trained on others,
+            it sees them as those were. None, or a teacher that does not say: as they are.
         device: Where.
 
     Raises: ConfigError for weights that do not fit.
@@ -43,6 +45,7 @@ class Teacher:
         *,
         execution: ExecutionConfig,
         device: torch.device,
+        seen: ChannelStatistics | None = None,
     ) -> None:
         with torch.random.fork_rng(devices=[]):  # a student draws the same with and without it
             network = build(config.model)
@@ -52,15 +55,27 @@ class Teacher:
         self.network: nn.Module = network.to(memory_format=memory_format(execution))
         self._side = config.model.resolution
         self._execution = execution
+        self._scale_shift: tuple[Tensor, Tensor] | None = None
+        if seen is not None and config.mean and (seen.mean, seen.std) != (config.mean, config.std):
+            ours, theirs = (torch.tensor((of.mean, of.std)) for of in (seen, config))
+            scale, shift = ours[1] / theirs[1], (ours[0] - theirs[0]) / theirs[1]
+            self._scale_shift = (_per_channel(scale, device), _per_channel(shift, device))
 
     @torch.no_grad()  # not inference mode, whose tensors a loss may not keep for its way back
     def logits(self, images: Tensor) -> Tensor:
         """Its logits (B, K) in float32, for images (B, 3, R, R) of any resolution."""
+        if self._scale_shift is not None:  # a mixture of images becomes the mixture of theirs
+            scale, shift = self._scale_shift
+            images = images * scale + shift
         if images.shape[-1] != self._side:
             images = resized(images, self._side)
         with autocast(self._execution, images.device):
             answers: Tensor = self.network(images)
         return answers.float()
+
+
+def _per_channel(values: Tensor, device: torch.device) -> Tensor:
+    return values.to(device)[:, None, None]
 
 
 def _load(network: nn.Module, weights: Weights) -> None:

@@ -143,9 +143,12 @@ class _Run:
         config = self._config
         teacher = None
         if config.distillation is not None:
-            execution, device = config.execution, self._device
             teacher = Teacher(
-                config.distillation, self._teacher, execution=execution, device=device
+                config.distillation,
+                self._teacher,
+                execution=config.execution,
+                device=self._device,
+                seen=self._train_split.statistics,
             )
         feed = Feed(config, self._train_split, device=self._device, teacher=teacher)
         if feed.is_prepared:

@@ -234,6 +234,8 @@ def _distilled(config: TrainConfig, means: Means) -> TrainConfig:
         distillation=DistillationConfig(
             digest=teacher.digest,
             model=teacher.model,
+            mean=teacher.mean,
+            std=teacher.std,
             temperature=settings.temperature,
             weight=settings.distillation_weight,
             t_squared=settings.t_squared,

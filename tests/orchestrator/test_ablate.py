@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from PIL import Image
 
 from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import rungs_of
-from orchestrator.ablation.tricks import TRICKS, Means
+from orchestrator.ablation.teacher import unnamed_teacher
+from orchestrator.ablation.tricks import TRICKS, Means, TrickSettings, find_trick
 from orchestrator.cli.options import ABLATE, OPTIONS
 from orchestrator.config import CommonConfig
 from orchestrator.errors import StageFailed, UsageError
@@ -32,19 +33,29 @@ from orchestrator.stages.ablate.plan import STAGE, AblatePlan
 from orchestrator.stages.ablate.result import asked
 from orchestrator.stages.ablate.rivals import read_rivals
 from orchestrator.stages.ablate.run import plan_for
+from orchestrator.stages.ablate.setup import plan_ablation
 from orchestrator.stages.ablate.stage import Ablation
 from orchestrator.stages.micro_batches import micro_batch
 from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.tracking.tables import stage_files
-from orchestrator.trial import Report
+from orchestrator.trial import Bundle, Report
 from tests.controlled import carried_out
 from tests.orchestrator.test_mistakes import mutated
 from tests.simulated_ablate import LEARNER, START, WORTH, ablate_plan, learn
 from tests.simulated_scale import LEARNER as SCALE_LEARNER
 from tests.simulated_scale import scale_plan
-from trainer.config import EfficientNetConfig, TrainConfig
+from trainer.augment.presets import autoaugment_imagenet
+from trainer.config import (
+    DistillationConfig,
+    EfficientNetConfig,
+    MixConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from trainer.errors import ConfigError
 from trainer.models.baselines import baseline
+from trainer.models.resnets import named_resnet
+from trainer.resnet_config import BigLittle, DropBlock
 
 
 def run(root: Path, plan: AblatePlan, *, objectives: Objectives = LEARNER) -> History:
@@ -323,6 +334,134 @@ def test_a_trick_on_differs_from_it_off_and_is_undone(name: str) -> None:
     assert TRICKS[name].off(rung.train, Means()) == base.train
 
 
+USUAL, UNUSUAL = (
+    TrickSettings(),
+    TrickSettings(
+        warmup_epochs=2.5,
+        label_smoothing=0.2,
+        mixup_alpha=0.3,
+        cutmix_alpha=0.7,
+        temperature=3.0,
+        distillation_weight=0.5,
+        t_squared=False,
+        keep_prob=0.8,
+        block_size=5,
+        se_ratio=8,
+        sk_ratio=4,
+        alpha=4,
+        beta=2,
+        stochastic_depth=0.3,
+        dropout=0.4,
+        ema_decay=0.99,
+        precision="fp16",
+        test_resolution=48,
+    ),
+)
+LAST_TWO = {"stages": (3, 4), "scales": (0.25, 1.0)}
+TAUGHT = DistillationConfig(digest=unnamed_teacher(START.model).digest, model=START.model)
+POLICY = autoaugment_imagenet()
+SWITCHES: dict[str, tuple[Any, Any, Any]] = {  # off, on, on with the unusual settings
+    "linear-lr": (False, True, True),
+    "warmup": (0.0, 0.4, 2.5),  # a tenth of four epochs
+    "zero-gamma": (False, True, True),
+    "no-bias-decay": (True, False, False),
+    "mixed-precision": ("fp32", "bf16", "fp16"),
+    "stride-3x3": ("first-1x1", "3x3", "3x3"),
+    "deep-stem": (False, True, True),
+    "pooled-shortcut": ("conv", "pooled", "pooled"),
+    "cosine": ("step", "cosine", "cosine"),
+    "label-smoothing": (0.0, 0.1, 0.2),
+    "mixup": (None, MixConfig(alpha=0.2), MixConfig(alpha=0.3)),
+    "mixup-type1": (
+        None,
+        MixConfig(alpha=0.2, draw="sample"),
+        MixConfig(alpha=0.3, draw="sample"),
+    ),
+    "cutmix": (
+        None,
+        MixConfig(kind="cutmix", alpha=1.0),
+        MixConfig(kind="cutmix", alpha=0.7),
+    ),
+    "distillation": (
+        None,
+        TAUGHT,
+        TAUGHT.with_(temperature=3.0, weight=0.5, t_squared=False),
+    ),
+    "drop-block": (
+        None,
+        DropBlock(keep_prob=0.9, block_size=3, **LAST_TWO),
+        DropBlock(keep_prob=0.8, block_size=5, **LAST_TWO),
+    ),
+    "policy": (None, POLICY, POLICY),
+    "ema": (0.0, 0.9999, 0.99),
+    "test-resolution": (None, 40, 48),
+    "se": ("none", "se", "se"),
+    "sk": ("none", "sk", "sk"),
+    "anti-alias": ("none", "conv", "conv"),
+    "big-little": (None, BigLittle(alpha=2, beta=4), BigLittle(alpha=4, beta=2)),
+    "stochastic-depth": (0.0, 0.1, 0.3),
+    "dropout": (0.0, 0.2, 0.4),
+}
+RATIOS = {"model.se_ratio": 8, "model.sk_ratio": 4}
+
+
+def changed(before: TrainConfig, after: TrainConfig) -> dict[str, Any]:
+    """The fields that differ, by their paths, as they are afterwards."""
+    found: dict[str, Any] = {}
+    for field in fields(TrainConfig):
+        one, other = getattr(before, field.name), getattr(after, field.name)
+        if not is_dataclass(one) or type(one) is not type(other):
+            found |= {field.name: other} if one != other else {}
+            continue
+        inner = {f.name: getattr(other, f.name) for f in fields(one)}
+        found |= {f"{field.name}.{n}": v for n, v in inner.items() if v != getattr(one, n)}
+    return found
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_trick_sets_its_switch_as_the_settings_say_and_nothing_else(name: str) -> None:
+    trick, (off, usual, unusual) = TRICKS[name], SWITCHES[name]
+    means = Means(policy=POLICY, teacher=unnamed_teacher(START.model))
+    base = trick.off(START, means)
+    for settings, expected in ((USUAL, usual), (UNUSUAL, unusual)):
+        on = trick.on(base, replace(means, settings=settings))
+        found = changed(base, on)
+        ratios = {path: found.pop(path) for path in RATIOS if path in found}
+        assert found == {trick.switch: expected}
+        assert ratios == (RATIOS if name in ("se", "sk") and settings is UNUSUAL else {})
+        assert changed(on, trick.off(on, means)) == {trick.switch: off}
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("epochs-2x", 24), ("epochs-1.5x", 18)])
+def test_longer_training_changes_the_epochs_and_where_the_rate_drops(
+    name: str, epochs: int
+) -> None:
+    base = START.with_(epochs=12, schedule=ScheduleConfig(kind="step", step_epochs=3.0))
+    found = changed(base, find_trick(name).on(base, Means()))
+    assert found == {"epochs": epochs, "schedule.step_epochs": epochs / 4}
+
+
+def test_without_a_cosine_the_rate_drops_after_each_quarter_unless_it_dropped_already() -> None:
+    off = TRICKS["cosine"].off
+    found = [off(START.with_(epochs=n), Means()).schedule.step_epochs for n in (40, 120)]
+    assert found == [10.0, 30.0]
+    dropping = START.with_(schedule=ScheduleConfig(kind="step", step_epochs=3.0))
+    assert off(dropping, Means()) == dropping
+
+
+def test_a_usual_warm_up_takes_five_epochs_where_they_are_no_more_than_a_tenth() -> None:
+    on = TRICKS["warmup"].on
+    found = [on(START.with_(epochs=n), Means()).schedule.warmup_epochs for n in (20, 50, 120)]
+    assert found == [2.0, 5.0, 5.0]
+
+
+def test_tricks_made_for_224_px_are_as_published_there() -> None:
+    large = START.with_(model=named_resnet("resnet-50"))
+    on = TRICKS["test-resolution"].on(TRICKS["drop-block"].on(large, Means()), Means())
+    assert on.test_resolution == 256
+    assert on.model.drop_block == DropBlock()  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("name", sorted(set(TRICKS) - {"policy", "distillation"}))
 def test_on_an_efficientnet_a_trick_works_or_is_refused_with_the_reason(name: str) -> None:
     model = baseline("efficientnet-b0-small", num_classes=10)
@@ -379,6 +518,24 @@ def test_the_defaults_suit_the_digits(call: Run) -> None:
     assert len(plan["rungs"]) == 9
     assert all(row["estimated_hours"] > 0 for row in plan["rungs"])
     assert plan["plan"]["trials"] > 3 * 8
+
+
+@pytest.mark.parametrize(("gpus", "precision"), [(0, "bf16"), (1, "fp16")])
+def test_a_recipes_own_average_comes_back_and_16_bits_suit_the_device(
+    cache: Path, gpus: int, precision: str
+) -> None:
+    from trainer.data.cache import prepare
+
+    plan, _ = plan_ablation(
+        AblateConfig(tricks="ema,mixed-precision"),
+        dataset="digits",
+        decoded=prepare("digits", cache_root=cache),
+        bundle=Bundle(gpus=gpus),
+        teacher=None,
+        only_plan=True,
+    )
+    found = [(rung.train.ema_decay, rung.train.execution.precision) for rung in plan.rungs]
+    assert found == [(0.0, "fp32"), (0.95, "fp32"), (0.95, precision)]
 
 
 def test_the_table_of_a_plan_is_for_people(call: Run) -> None:

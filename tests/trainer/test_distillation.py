@@ -10,7 +10,7 @@ from tests.trainer.factories import timeless, tiny_model, tiny_run, tiny_teacher
 from trainer.augment.policy import Operation, Policy, SubPolicy
 from trainer.config import AugmentConfig, ExecutionConfig, MixConfig, TrainConfig
 from trainer.data.batches import Batch
-from trainer.data.splits import Splits
+from trainer.data.splits import ChannelStatistics, Splits
 from trainer.distillation import Teacher, may_be_kept, resized, taught
 from trainer.errors import ConfigError
 from trainer.feeding import Feed
@@ -67,6 +67,53 @@ def test_a_teacher_answers_as_in_evaluation_and_without_a_way_back() -> None:
     assert not answers.requires_grad
     assert answers.dtype == torch.float32
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
+
+
+UNDIVIDED = ChannelStatistics(mean=(0.5, 0.4, 0.5), std=(1 / 255,) * 3)
+
+
+@pytest.mark.parametrize("seen", [None, UNDIVIDED], ids=["own statistics", "a paper's"])
+def test_a_teacher_sees_images_as_it_was_trained_on_them(
+    splits: Splits, seen: ChannelStatistics | None
+) -> None:
+    seen = seen or splits.train.statistics
+    config, weights = tiny_teacher()
+    config = config.with_(mean=(0.1, 0.2, 0.3), std=(0.3, 0.2, 0.1))
+    own = ChannelStatistics(mean=config.mean, std=config.std)
+
+    def answers(statistics: ChannelStatistics, told: ChannelStatistics | None) -> Tensor:
+        subset = replace(splits.train, statistics=statistics)
+        batch = next(Feed(tiny_run(mix=MixConfig()), subset, device=CPU).batches(1))
+        teacher = Teacher(config, weights, execution=ExecutionConfig(), device=CPU, seen=told)
+        return teacher.logits(batch.images)
+
+    torch.testing.assert_close(answers(seen, seen), answers(own, None), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(answers(seen, None), answers(own, None), atol=0.1)
+
+
+def test_a_run_shows_its_teacher_what_that_was_trained_on(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    built = Teacher.__init__
+
+    def noted(teacher: Teacher, *arguments: Any, **named: Any) -> None:
+        made.append(named["seen"])
+        built(teacher, *arguments, **named)
+
+    monkeypatch.setattr(Teacher, "__init__", noted)
+    list(fit(taught_run(epochs=1), splits, teacher=tiny_teacher()[1]))
+    assert made == [splits.train.statistics]
+
+
+def test_a_teacher_computes_as_its_student_does() -> None:
+    config, weights = tiny_teacher()
+    teacher = Teacher(config, weights, execution=ExecutionConfig(precision="bf16"), device=CPU)
+    seen: list[torch.dtype] = []
+    stem = teacher.network.get_submodule("features.0.0")
+    stem.register_forward_hook(lambda _module, _inputs, maps: seen.append(maps.dtype))
+    assert teacher.logits(torch.randn(2, 3, 16, 16)).dtype == torch.float32
+    assert seen == [torch.bfloat16]
 
 
 def test_building_a_teacher_draws_nothing() -> None:
@@ -290,8 +337,8 @@ def test_a_teacher_of_other_classes_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temperature": 0.0}, r"distillation\.temperature must be positive, got 0\.0"),
-        ({"weight": -1.0}, r"distillation\.weight must be positive, got -1\.0"),
+        ({"temperature": 0.0}, r"distillation\.temperature must be positive, up to 1000, got 0\.0"),
+        ({"weight": -1.0}, r"distillation\.weight must be positive, up to 1000, got -1\.0"),
         ({"digest": ""}, r"distillation\.digest: the teacher's weights have no name"),
     ],
 )

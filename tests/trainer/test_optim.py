@@ -69,6 +69,14 @@ def test_a_rate_that_is_not_scaled_is_the_same_for_every_batch() -> None:
         assert {group["lr"] for group in optimizer.param_groups} == {0.1}
 
 
+@pytest.mark.parametrize("everything", [True, False])
+def test_the_optimizer_decays_what_the_configuration_says(everything: bool) -> None:
+    config = OptimConfig(weight_decay=0.1, decay_norm_and_bias=everything)
+    decayed, spared = build_optimizer(Tied(), config, batch_size=256).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert (len(decayed["params"]), len(spared["params"])) == ((8, 0) if everything else (2, 6))
+
+
 @pytest.mark.parametrize("config", [tiny_resnet(attention="se"), tiny_model()], ids=["se", "b"])
 def test_of_a_network_the_kernels_and_the_classifiers_weight_are_decayed(
     config: ModelConfig,

@@ -7,6 +7,7 @@ from torch import Tensor
 from tests.trainer.factories import tiny_model, tiny_run
 from trainer.config import ExecutionConfig, TrainConfig
 from trainer.data.batches import Batch
+from trainer.evaluate import predict
 from trainer.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -75,6 +76,35 @@ def test_weights_stay_float32_in_any_precision(precision: str) -> None:
     loss = state.step(some_batch(), lr=0.1)
     assert torch.isfinite(loss)
     assert {parameter.dtype for parameter in state.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
+)
+def test_steps_and_predictions_compute_in_the_configured_format(
+    precision: str, dtype: torch.dtype
+) -> None:
+    config = tiny_run(execution=ExecutionConfig(precision=precision))
+    state, seen = TrainingState(config, device=CPU), list[torch.dtype]()
+    stem = state.model.get_submodule("features.0.0")
+    stem.register_forward_hook(lambda _module, _inputs, maps: seen.append(maps.dtype))
+    state.step(some_batch(), lr=0.1)
+    predict(state.model, some_batch().images, execution=config.execution)
+    assert seen == [dtype] * 3  # two micro-batches and a prediction
+
+
+def test_the_scale_of_the_loss_is_taken_back_from_the_gradients() -> None:
+    moved = []
+    for precision in ("fp32", "fp16"):
+        config = tiny_run(execution=ExecutionConfig(precision=precision), ema_decay=0.0)
+        state = TrainingState(config, device=CPU)
+        before = state.evaluated_weights()["classifier.1.weight"]
+        torch.manual_seed(0)  # for dropout and stochastic depth
+        state.step(some_batch(), lr=0.1)
+        moved.append(state.evaluated_weights()["classifier.1.weight"] - before)
+    torch.testing.assert_close(moved[1], moved[0], rtol=0.05, atol=1e-3)
+    assert moved[0].abs().max() > 0.01
 
 
 def test_a_restored_state_takes_the_same_step() -> None:

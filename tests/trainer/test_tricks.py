@@ -13,10 +13,12 @@ from tests.trainer.factories import (
     tiny_run,
     tiny_teacher,
 )
+from trainer.augment.policy import Operation, Policy, SubPolicy
 from trainer.checkpoint import Checkpointing, load_model
 from trainer.config import (
     AugmentConfig,
     EpochReport,
+    ExecutionConfig,
     MixConfig,
     OptimConfig,
     ScheduleConfig,
@@ -115,6 +117,14 @@ def test_what_is_not_scaled_is_the_rate_as_it_stands(splits: Splits) -> None:
         assert report.lr == pytest.approx(expected)
 
 
+def test_the_rates_of_a_run_are_those_of_its_schedule_over_all_epochs(splits: Splits) -> None:
+    """Three steps an epoch: six of warm-up, and six of a cosine, of each epoch the last."""
+    optim, schedule = OptimConfig(lr=0.16), ScheduleConfig(kind="cosine", warmup_epochs=2)
+    config = tiny_run(epochs=4, optim=optim, schedule=schedule)
+    found = [report.lr for report in timeless(fit(config, splits))]
+    assert found == pytest.approx([0.005, 0.01, 0.0075, 0.000669873])
+
+
 def test_the_rate_that_is_scaled_as_ever_is_not_told() -> None:
     """So that trials keep the names, and runs the checkpoints, that they had before."""
     assert "scale_lr" not in tiny_run().to_json()["optim"]
@@ -200,6 +210,25 @@ def test_held_out_images_are_cut_from_as_large_an_image_as_asked_for(splits: Spl
     assert (recipe.preprocessing.crop_fraction, recipe.preprocessing.short_side) == (0.5, 32)
 
 
+def test_held_out_images_are_judged_in_the_precision_of_the_run(
+    splits: Splits, tmp_path: Path
+) -> None:
+    execution = ExecutionConfig(precision="bf16")
+    config, files = tiny_run(epochs=1, execution=execution), Checkpointing(directory=tmp_path)
+    (report,) = timeless(fit(config, splits, checkpoint=files))
+    network = build(config.model)
+    network.load_state_dict(dict(load_model(files.best).weights))
+    network = network.to(memory_format=torch.channels_last)
+    found = []
+    for each in (execution, ExecutionConfig()):
+        batches = evaluation_batches(
+            splits.selection, resolution=16, batch_size=8, device="cpu", channels_last=True
+        )
+        found.append(evaluate(network, batches, num_classes=10, execution=each).loss)
+    assert found[0] == pytest.approx(report.loss, rel=1e-9)
+    assert found[1] != pytest.approx(report.loss, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -243,3 +272,17 @@ def test_a_run_mixes_single_images_with_those_of_another_pass(splits: Splits) ->
         assert not any(image.numpy().tobytes() in known for image in batch.images)
         own = batch.labels[torch.arange(len(alone.labels)), alone.labels]
         assert own.gt(0).all()  # the first image is the one that would have been seen
+
+
+BLACK = Policy(
+    name="black",
+    sub_policies=(SubPolicy(operations=(Operation(name="brightness", magnitude=0.0),)),),
+)
+
+
+@pytest.mark.parametrize("draw", ["batch", "sample"])
+def test_both_images_of_a_mixture_are_augmented_by_the_policy(draw: Any, splits: Splits) -> None:
+    config = tiny_run(mix=MixConfig(draw=draw, alpha=1.0), augment=STILL.with_(policy=BLACK))
+    for batch in Feed(config, splits.train, device=torch.device("cpu")).batches(1):
+        assert batch.images.std(dim=(0, 2, 3)).max() < 1e-5
+        assert (batch.labels > 0).sum(dim=1).max() == 2

@@ -47,7 +47,6 @@ USUAL = "warmup,zero-gamma,no-bias-decay,cosine,label-smoothing,mixup,pooled-sho
 """What is tried where the user names nothing."""
 LONGEST_WARM_UP = 0.25
 """Of a run."""
-_SAME_NUMBERS = 1e-4
 _USUAL_MOMENTUM = 0.1
 
 
@@ -96,7 +95,6 @@ def plan_ablation(
             "torchvision:NAME"
         )
     splits = carve(decoded, ladder.base.data)
-    ladder = _taught(ladder, teacher, splits)
     rungs, notes = rungs_of(ladder.base, ladder.steps, ladder.means, cast("Design", config.design))
     if config.equal_epochs:
         rungs = equally_long(rungs)
@@ -246,22 +244,6 @@ def _without(recipe: TrainConfig, tricks: Sequence[Trick], means: Means) -> Trai
     return recipe
 
 
-def _taught(ladder: Ladder, teacher: Pretrained | None, splits: Splits) -> Ladder:
-    """All rungs see images as the teacher was shown them, unless a paper says how."""
-    if teacher is None or not teacher.mean or ladder.preset is not None:
-        return ladder
-    seen = splits.train.statistics
-    if _alike(teacher.mean, seen.mean) and _alike(teacher.std, seen.std):
-        return ladder
-    base = ladder.base
-    data = base.data.with_(mean=teacher.mean, std=teacher.std)
-    return Ladder(base=base.with_(data=data), steps=ladder.steps, means=ladder.means, preset=None)
-
-
-def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(abs(a - b) < _SAME_NUMBERS for a, b in zip(one, other, strict=True))
-
-
 def _fitted(
     rungs: tuple[Rung, ...], config: AblateConfig, bundle: Bundle
 ) -> tuple[tuple[Rung, ...], tuple[str, ...]]:
@@ -318,8 +300,6 @@ def _warnings(
     names = {name for rung in rungs for name in rung.tricks}
     if "distillation" in names and teacher is None:
         yield "distillation: the teacher is still to be named, with --teacher"
-    if teacher is not None and teacher.mean and ladder.preset is not None:
-        yield "the teacher sees the images as the preset normalises them, not as it was trained"
     for first, second in _the_same(rungs):
         yield f"{second}: the same training as {first}; trained once"
     base = rungs[0].train

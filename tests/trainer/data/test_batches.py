@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import pytest
 import torch
 
 from tests.trainer.data.factories import MakeFolder
+from trainer.augment.apply import apply
+from trainer.augment.presets import autoaugment_cifar10
 from trainer.config import AugmentConfig, DataConfig
 from trainer.data.batches import (
     Batch,
+    epoch_generator,
     evaluation_batches,
     normalise,
     steps_per_epoch,
@@ -118,6 +122,18 @@ def test_training_images_have_mean_zero_and_deviation_one(small: DecodedSet) -> 
     images = _images(evaluation_batches(_subset(small), resolution=8, batch_size=9, device="cpu"))
     assert torch.allclose(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(images.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+
+
+def test_a_policy_changes_what_would_be_seen_by_a_stream_of_its_own(small: DecodedSet) -> None:
+    raw = ChannelStatistics(mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    subset, policy = replace(_subset(small), statistics=raw), autoaugment_cifar10()
+    rng = epoch_generator(0, 1, "policy")
+    varied = _epoch(subset, augment=STILL.with_(policy=policy))
+    for batch, plain in zip(varied, _epoch(subset, augment=STILL), strict=True):
+        pixels = plain.images.round().to(torch.uint8)
+        expected = apply(policy, pixels, generator=rng)
+        assert not torch.equal(expected, pixels)
+        assert torch.equal(batch.images.round().to(torch.uint8), expected)
 
 
 def test_normalising_is_the_usual_formula() -> None:

@@ -101,6 +101,15 @@ def test_the_area_that_is_seen_counts_and_not_the_one_that_was_drawn() -> None:
     assert found[1, :, 4:].eq(1).all()
 
 
+@pytest.mark.parametrize("draw", DRAWS)
+def test_cutmix_takes_every_pixel_from_one_image_or_the_other(draw: str) -> None:
+    config = MixConfig(kind="cutmix", alpha=1.0, draw=draw)  # type: ignore[arg-type]
+    found = mixed(config, flat(), flat(start=16))
+    for number, image in enumerate(found.images):
+        assert set(image.unique().tolist()) <= {number, number + 16}
+    assert len(found.images.unique()) > 8  # not those of the first images alone
+
+
 def test_boxes_have_the_drawn_area_unless_the_border_cuts_them() -> None:
     shares = np.full(2_000, 0.75)
     boxes = draw_boxes(shares, height=64, width=32, rng=np.random.default_rng(0))
@@ -200,6 +209,8 @@ def test_an_image_is_mixed_with_another_of_its_batch() -> None:
     (found,) = mixed_batches(iter([batch]), None, config, num_classes=4, seed=0, epoch=1)
     assert (found.labels > 0).sum(dim=1).tolist() == [2] * 4
     assert found.labels.sum(dim=0).tolist() == pytest.approx([1.0] * 4)  # each is a partner once
+    shown = found.images.mean(dim=(1, 2, 3))
+    torch.testing.assert_close(shown, found.labels @ torch.arange(4.0))
 
 
 def test_partners_of_single_images_come_from_another_pass(small: DecodedSet) -> None:
@@ -207,6 +218,8 @@ def test_partners_of_single_images_come_from_another_pass(small: DecodedSet) -> 
     one, other = (numbers(plain(subset, also=also)) for also in ("", "partner "))
     assert one != other
     assert len(set(other)) == len(other)
+    turns = [[b.mirrored.tolist() for b in plain(subset, also=also)] for also in ("", "partner ")]  # type: ignore[union-attr]
+    assert turns[0] != turns[1]
     config = MixConfig(draw="sample", alpha=1.0)
     found = epoch_of(subset, config, partners=True)
     for batch, mine, theirs in zip(

@@ -82,7 +82,8 @@ def test_a_map_that_is_dropped_altogether_gives_zeros_and_no_nan() -> None:
 
 
 def test_nothing_is_dropped_in_evaluation_or_before_the_schedule_begins() -> None:
-    maps, module = torch.rand(2, 3, 7, 7), DropBlock(CONFIG, scale=1.0)
+    # so many channels that some would be dropped
+    maps, module = torch.rand(2, 500, 7, 7), DropBlock(CONFIG, scale=1.0)
     assert torch.equal(module.eval()(maps), maps)
     set_drop_progress(module, 0.0)
     assert torch.equal(module.train()(maps), maps)
@@ -121,6 +122,20 @@ def test_every_norm_of_the_named_stages_is_followed_by_a_drop_and_no_other() -> 
                 kinds = [type(module) for module in part]
                 after = [kinds[i + 1] for i, kind in enumerate(kinds) if kind is nn.BatchNorm2d]
                 assert set(after) <= {DropBlock}
+
+
+@pytest.mark.parametrize(
+    ("attention", "expected"),
+    [
+        ("se", "conv1 norm1 drop1 relu1 conv2 norm2 drop2 relu2 conv3 norm3 drop3 attention"),
+        ("sk", "conv1 norm1 drop1 relu1 select2 drop2 conv3 norm3 drop3"),
+    ],
+)
+def test_squares_are_dropped_beside_attention_too(attention: str, expected: str) -> None:
+    config = named_resnet("resnet-50-small", width="0.125")
+    config = config.with_(attention=attention, drop_block=CONFIG.with_(block_size=3))
+    branch = build(config).stage4[1].branch
+    assert [name for name, _ in branch.named_children()] == expected.split()
 
 
 def test_a_block_that_does_not_fit_is_warned_of() -> None:

@@ -11,7 +11,7 @@ from torchvision.ops import SqueezeExcitation, StochasticDepth
 from trainer.config import ResNetConfig
 from trainer.fixres.geometry import map_sides
 from trainer.models.build import build
-from trainer.models.resnet_layout import Unit, squeezed_sk
+from trainer.models.resnet_layout import Unit, squeezed_se, squeezed_sk
 from trainer.models.resnet_parts.attention import SelectiveKernels
 from trainer.models.resnet_parts.big_little import StemPool, TwoBranches
 from trainer.models.resnet_parts.block import ResidualBlock
@@ -172,6 +172,20 @@ def test_the_first_block_of_every_run_of_a_big_little_network_projects() -> None
         assert [block.shortcut is not None for block in run] == [True] + [False] * (len(run) - 1)
 
 
+@pytest.mark.parametrize(("stem", "stride"), [("imagenet", 2), ("small", 1)])
+def test_a_deep_stem_has_three_3x3_convolutions_of_which_the_first_strides(
+    stem: str, stride: int
+) -> None:
+    layers = build(tiny(deep_stem=True, stem=stem)).stem.convolutions
+    shapes = [
+        (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride[0])
+        for layer in layers
+        if isinstance(layer, nn.Conv2d)
+    ]
+    assert shapes == [(3, 4, (3, 3), stride), (4, 4, (3, 3), 1), (4, 8, (3, 3), 1)]
+    assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 3
+
+
 @torch.no_grad()
 def test_a_pooled_shortcut_is_the_mean_of_two_by_two_pixels_and_a_1x1_convolution() -> None:
     shortcut = build(tiny(shortcut="pooled")).eval().stage2[0].shortcut
@@ -179,6 +193,7 @@ def test_a_pooled_shortcut_is_the_mean_of_two_by_two_pixels_and_a_1x1_convolutio
     pooled = maps.view(1, 32, 3, 2, 3, 2).mean(dim=(3, 5))
     assert torch.allclose(shortcut(maps), shortcut.norm(shortcut.conv(pooled)), atol=1e-6)
     assert shortcut.conv.stride == (1, 1)
+    assert [name for name, _ in shortcut.named_children()] == ["pool", "conv", "norm"]
 
 
 @torch.no_grad()
@@ -218,6 +233,11 @@ def test_selective_kernels_squeeze_as_published(channels: int, squeezed: int) ->
     assert squeezed_sk(channels, TINY) == squeezed
 
 
+def test_attention_squeezes_by_the_configured_ratio() -> None:
+    assert [squeezed_se(256, tiny(se_ratio=ratio)) for ratio in (4, 16)] == [64, 16]
+    assert [squeezed_sk(1024, tiny(sk_ratio=ratio)) for ratio in (4, 16)] == [256, 64]
+
+
 def test_selective_kernels_replace_the_3x3_that_a_relu_follows() -> None:
     for block, places in (("bottleneck", ["select2"]), ("basic", ["select1"])):
         branch = build(tiny(block=block, attention="sk")).stage1[0].branch
@@ -253,6 +273,7 @@ def test_the_blur_mirrors_its_input_at_the_border(size: int, side: int) -> None:
     [
         ({}, ["stage2.0.branch.blur2", "stage3.0.branch.blur2"]),
         ({"stride_at": "first-1x1"}, ["stage2.0.branch.blur1", "stage3.0.branch.blur1"]),
+        ({"blur": "conv"}, ["stage2.0.branch.blur2", "stage3.0.branch.blur2"]),
         (
             {"blur": "conv+pool"},
             ["stem.blur", "stage2.0.branch.blur2", "stage3.0.branch.blur2"],
@@ -284,6 +305,31 @@ def test_the_drop_rate_rises_to_the_configured_one() -> None:
     network = build(tiny(stochastic_depth=0.3))
     rates = [module.p for module in network.modules() if isinstance(module, StochasticDepth)]
     assert rates == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+
+
+@torch.no_grad()
+def test_stochastic_depth_leaves_out_whole_branches_of_single_images() -> None:
+    block = build(tiny(stochastic_depth=0.5)).stage3[1].train()
+    block.branch.eval()  # the branch itself shall not depend on the rest of the batch
+    maps = some_maps(64, 96, 4, 4).abs()
+    torch.manual_seed(0)
+    found = block(maps)
+    dropped = (found == maps).flatten(1).all(dim=1)
+    assert 16 < dropped.sum() < 48
+    expected = relu(maps + block.branch(maps) / 0.5)
+    torch.testing.assert_close(found[~dropped], expected[~dropped])
+    assert torch.equal(block.eval()(maps), relu(maps + block.branch(maps)))
+
+
+@torch.no_grad()
+def test_dropout_sets_pooled_features_to_zero_in_training_alone() -> None:
+    network, seen = build(tiny(dropout=0.75)), list[Tensor]()
+    network.classifier.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    for mode in (True, False):
+        network.train(mode)(some_maps(64, 3, 16, 16))
+    shares = [(features == 0).float().mean().item() for features in seen]
+    assert shares == pytest.approx([0.75, 0.0], abs=0.03)
 
 
 def test_dropout_and_batch_norm_follow_the_configuration() -> None:
