@@ -54,6 +54,8 @@ class AblateConfig(CommonConfig):
     """Side of its training images; None means the preset's, else what suits the data set."""
     speed: bool = True
     """Measure how fast the networks answer."""
+    speed_again: int = 0
+    """Any other number measures anew, where the machine was busy the first time."""
     memory_per_trial: str | None = None
     """Bytes that a trial may take, such as `6G`; None means its part of the machine's."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class AblateConfig(CommonConfig):
             require(text is None or bool(text.strip()), f"{name} must not be empty")
             require(text is None or "\0" not in text, f"{name}: {text!a} is not UTF-8 text")
         self._check_ladder()
+        require(self.speed_again >= 0, f"speed_again must not be negative, got {self.speed_again}")
         check_count("resolution", self.resolution, least=1)
         if self.width is not None:
             check_decimal("width", self.width, least=0, most=100)

@@ -48,16 +48,25 @@ def measure(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
     """Speed goes with multiply-adds."""
     config = job.spec.config
     assert isinstance(config, SpeedConfig)
-    macs = count(config.model).macs
+    macs = [count(network.model).macs for network in config.networks]
     yield {
         "epoch": 1,
-        "latency_seconds": macs / 1e10,
-        "images_per_second": 2e10 / macs,
-        "batch_size": 64,
+        "networks": [
+            {
+                "latency_seconds": number / 1e10,
+                "latency_range": [0.9 * number / 1e10, 1.2 * number / 1e10],
+                "images_per_second": 2e10 / number,
+                "images_per_second_range": [1.9e10 / number, 2.1e10 / number],
+                "batch_size": 64,
+                "precision": "fp32",
+                "channels_last": True,
+            }
+            for number in macs
+        ],
         "device": "a pretended one",
-        "precision": "fp32",
-        "channels_last": True,
         "threads": 1,
+        "rounds": 5,
+        "cpu_share": 1.0,
         "seconds": 1.0,
     }
 
@@ -84,6 +93,7 @@ def ablate_plan(
     rungs, notes = rungs_of(base, steps, means, design)
     values: dict[str, Any] = {
         "question": {"asked": [tricks, design, seeds]},
+        "network": "resnet-50-small, width 0.25",
         "preset": None,
         "source": "",
         "design": design,

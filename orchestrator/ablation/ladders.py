@@ -23,6 +23,8 @@ Design: TypeAlias = Literal["cumulative", "leave-one-out", "add-one"]
 BASE = "base"
 ALL = "all"
 LONGER = "longer-training"
+WAYS = 3
+"""What a step of training costs of the way forward: that, and twice as much back."""
 LARGE_BATCH = "large-batch"
 """Tricks that papers' ladders have beside those that can be asked for by name."""
 
@@ -77,9 +79,19 @@ class Rung(Strict):
         return count(self.tested)
 
     @property
+    def train_macs(self) -> int:
+        """Of an image in training: as of the network, and for a teacher's look the way forward."""
+        train = self.train
+        own, augment = count(train.model).macs, train.augment
+        still = augment.crop == "none" and augment.policy is None and train.mix is None
+        if train.distillation is None or still:  # then a teacher looks at each image but once
+            return own
+        return own + count(train.distillation.model).macs // WAYS
+
+    @property
     def work(self) -> int:
         """What training it takes, up to a factor."""
-        return count(self.train.model).macs * self.train.epochs
+        return self.train_macs * self.train.epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,20 +33,14 @@ def network(
 
 
 def suited_network(
-    dataset: str,
-    decoded: DecodedSet,
-    *,
-    num_classes: int,
-    resolution: int | None = None,
-    width: Number | None = None,
-) -> ResNetConfig | EfficientNetConfig:
-    """ResNet-20 at 32 px for small images, ResNet-18 for others at a multiple of 32 up to 224."""
+    dataset: str, decoded: DecodedSet, *, resolution: int | None, width: Number | None
+) -> tuple[str, int, Number]:
+    """ResNet-20 at 32 px for small images, ResNet-18 for others at a multiple of 32 up to 224.
+
+    Returns: Name, resolution and width, as `network` takes them, if nothing else is asked for.
+    """
     side = decoded.typical_short_side
     small = side < SMALL_SIDE
     usual = 32 if small else min(side // 32 * 32, LARGEST_RESOLUTION)
-    return network(
-        "resnet-20" if small else "resnet-18",
-        num_classes=num_classes,
-        resolution=resolution or usual,
-        width=_WIDTHS.get(dataset, 1) if width is None else width,
-    )
+    suits = _WIDTHS.get(dataset, 1) if width is None else width
+    return "resnet-20" if small else "resnet-18", resolution or usual, suits

@@ -101,6 +101,8 @@ class Trick:
     on: Change
     off: Change
     slot: Slot = ""
+    reads: tuple[str, ...] = ()
+    """Its settings."""
 
 
 def parse_tricks(text: str) -> list[list[Trick]]:
@@ -108,17 +110,29 @@ def parse_tricks(text: str) -> list[list[Trick]]:
 
     Raises: ConfigError for an unknown name or one that stands twice.
     """
-    steps = [
-        [find_trick(name.strip()) for name in part.split("+")]
-        for part in text.split(",")
-        if part.strip()
-    ]
+    steps = [[find_trick(name.strip()) for name in part.split("+")] for part in _parts(text)]
     names = [trick.name for step in steps for trick in step]
     require(bool(names), "tricks: at least one is needed, such as label-smoothing,mixup")
     require(len(names) <= _MOST_TRICKS, f"tricks: {len(names)} are more than {_MOST_TRICKS}")
     for name in names:
         require(names.count(name) == 1, f"tricks: '{name}' stands twice")
+    factors = [Fraction(match[1]) for name in names if (match := _LONGER.fullmatch(name))]
+    require(len(factors) <= 1, "tricks: train longer once, by one factor")
     return steps
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part for part in text.split(",") if part.strip()]
+    for part in parts:
+        require(
+            all(name.strip() for name in part.split("+")),
+            f"tricks: a trick is missing beside '+' in '{part.strip()[:40]}'",
+        )
+        require(
+            len(part.split()) <= 1 + 2 * part.count("+") and ";" not in part,
+            f"tricks: '{part.strip()[:40]}': separate steps by commas, tricks of one step by +",
+        )
+    return parts
 
 
 def find_trick(name: str) -> Trick:
@@ -201,6 +215,11 @@ def _zero_gamma(config: TrainConfig, wanted: bool) -> TrainConfig:
 def _warmed(config: TrainConfig, means: Means) -> TrainConfig:
     asked = means.settings.warmup_epochs
     epochs = min(5.0, config.epochs / 10) if asked is None else asked
+    require(
+        epochs < config.epochs,
+        f"tricks: warmup: settings.warmup_epochs of {epochs:g} leave nothing of {config.epochs} "
+        "epochs; use fewer",
+    )
     return config.with_(schedule=config.schedule.with_(warmup_epochs=epochs))
 
 
@@ -247,7 +266,12 @@ def _drop_blocks(config: TrainConfig, means: Means) -> TrainConfig:
     """In the last two stages."""
     model, settings = _require_resnet(config, "drop-block", "residual stages"), means.settings
     last_map = -(-model.resolution // model.total_stride)
-    size = settings.block_size or (7 if last_map >= LARGE_MAP else 3)
+    size = settings.block_size
+    if size is None:
+        size = 7 if last_map >= LARGE_MAP else 3
+    require(
+        size <= 2 * LARGE_MAP, f"tricks: drop-block: a square of {size} px is no square of a map"
+    )
     stages = tuple(range(max(len(model.repeats) - 1, 1), len(model.repeats) + 1))
     block = DropBlock(
         keep_prob=settings.keep_prob,
@@ -303,6 +327,13 @@ def _big_little(config: TrainConfig, means: Means) -> TrainConfig:
     return config.with_(model=model.with_(big_little=branches, deep_stem=False))
 
 
+def _averaged(config: TrainConfig, means: Means) -> TrainConfig:
+    asked = means.settings.ema_decay
+    decay = _USUAL_EMA if asked is None else asked
+    require(decay > 0, "tricks: ema: settings.ema_decay of 0 averages nothing; leave it out")
+    return config.with_(ema_decay=decay)
+
+
 def _dropped(config: TrainConfig, name: str, rate: float) -> TrainConfig:
     model = config.model
     if not hasattr(model, name):
@@ -331,6 +362,7 @@ _TABLE = (
         "and large steps diverge.",
         source=f"Goyal 2017, arXiv:1706.02677, §2.2; {_BAG}, §3.1",
         switch="schedule.warmup_epochs",
+        reads=("warmup_epochs",),
         on=_warmed,
         off=lambda config, _: config.with_(schedule=config.schedule.with_(warmup_epochs=0.0)),
     ),
@@ -360,6 +392,7 @@ _TABLE = (
         "the loss is scaled. Meant to cost nothing and to be faster.",
         source=f"Micikevicius 2017, arXiv:1710.03740; {_BAG}, §3.2",
         switch="execution.precision",
+        reads=("precision",),
         on=lambda config, means: config.with_(
             execution=config.execution.with_(precision=means.settings.precision or "bf16")
         ),
@@ -408,6 +441,7 @@ _TABLE = (
         "that logits need not grow without end.",
         source=f"Szegedy 2015, arXiv:1512.00567, §7; {_BAG}, §5.2",
         switch="label_smoothing",
+        reads=("label_smoothing",),
         on=lambda config, means: config.with_(label_smoothing=means.settings.label_smoothing),
         off=lambda config, _: config.with_(label_smoothing=0.0),
     ),
@@ -417,6 +451,7 @@ _TABLE = (
         "is drawn for the whole batch (type 2).",
         source=f"Zhang 2017, arXiv:1710.09412; {_BAG}, §5.4",
         switch="mix",
+        reads=("mixup_alpha",),
         slot="mix",
         **_mixing("mixup", "batch"),
     ),
@@ -426,6 +461,7 @@ _TABLE = (
         "data set mixed by halves.",
         source=f"{_ASSEMBLE}, table 4",
         switch="mix",
+        reads=("mixup_alpha",),
         slot="mix",
         **_mixing("mixup", "sample"),
     ),
@@ -434,6 +470,7 @@ _TABLE = (
         says="A rectangle of every image is another's, and the label is shared by its area.",
         source="Yun 2019, arXiv:1905.04899",
         switch="mix",
+        reads=("cutmix_alpha",),
         slot="mix",
         **_mixing("cutmix", "batch"),
     ),
@@ -443,6 +480,7 @@ _TABLE = (
         "images that it sees. The teacher is `--teacher`; it knows your classes.",
         source=f"Hinton 2015, arXiv:1503.02531; {_BAG}, §5.3; {_ASSEMBLE}",
         switch="distillation",
+        reads=("temperature", "distillation_weight", "t_squared"),
         on=_distilled,
         off=lambda config, _: config.with_(distillation=None),
     ),
@@ -452,6 +490,7 @@ _TABLE = (
         "more of them towards its end.",
         source=f"Ghiasi 2018, arXiv:1810.12890; {_ASSEMBLE}",
         switch="model.drop_block",
+        reads=("keep_prob", "block_size"),
         on=_drop_blocks,
         off=_model("drop-block", "residual stages", drop_block=None),
     ),
@@ -469,7 +508,8 @@ _TABLE = (
         says="What is evaluated are the weights' moving averages.",
         source="Polyak 1992; Tan & Le 2019, arXiv:1905.11946, §5.2",
         switch="ema_decay",
-        on=lambda config, means: config.with_(ema_decay=means.settings.ema_decay or _USUAL_EMA),
+        reads=("ema_decay",),
+        on=_averaged,
         off=lambda config, _: config.with_(ema_decay=0.0),
     ),
     Trick(
@@ -478,6 +518,7 @@ _TABLE = (
         "crops, and this makes up for it without any training.",
         source=f"Touvron 2019, arXiv:1906.06423; {_ASSEMBLE}",
         switch="test_resolution",
+        reads=("test_resolution",),
         on=_tested_larger,
         off=lambda config, _: config.with_(test_resolution=None),
     ),
@@ -487,6 +528,7 @@ _TABLE = (
         "the whole map says.",
         source="Hu 2018, arXiv:1709.01507",
         switch="model.attention",
+        reads=("se_ratio",),
         on=lambda config, means: _attentive(config, means, "se"),
         off=lambda config, means: _attentive(config, means, "se", wanted=False),
         slot="attention",
@@ -497,6 +539,7 @@ _TABLE = (
         "each channel takes the better of the two.",
         source=f"Li 2019, arXiv:1903.06586; {_ASSEMBLE}",
         switch="model.attention",
+        reads=("sk_ratio",),
         on=lambda config, means: _attentive(config, means, "sk"),
         off=lambda config, means: _attentive(config, means, "sk", wanted=False),
         slot="attention",
@@ -516,6 +559,7 @@ _TABLE = (
         "With the plain stem, and at resolutions that are whole strides.",
         source=f"Chen 2019, arXiv:1807.03848; {_ASSEMBLE}",
         switch="model.big_little",
+        reads=("alpha", "beta"),
         on=_big_little,
         off=_model("big-little", "residual stages", big_little=None),
         slot="stem",
@@ -525,6 +569,7 @@ _TABLE = (
         says="Whole residual branches are left out in training, the later the more often.",
         source="Huang 2016, arXiv:1603.09382",
         switch="model.stochastic_depth",
+        reads=("stochastic_depth",),
         on=lambda config, means: _dropped(
             config, "stochastic_depth", means.settings.stochastic_depth
         ),
@@ -535,6 +580,7 @@ _TABLE = (
         says="Features before the classifier are set to zero at random in training.",
         source="Srivastava 2014, JMLR 15:1929",
         switch="model.dropout",
+        reads=("dropout",),
         on=lambda config, means: _dropped(config, "dropout", means.settings.dropout),
         off=lambda config, _: _dropped(config, "dropout", 0.0),
     ),

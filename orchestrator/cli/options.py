@@ -104,8 +104,8 @@ FIXRES = (
     Option("seeds", "N", "With --train-resolution, how many are compared. [default: 3]"),
 )
 ABLATE = (
-    Option("preset", "assemble-resnet|bag-of-tricks", "A paper's ladder, as printed."),
-    Option("tricks", "a,b+c,…", "One's own; what is joined by + comes together."),
+    Option("preset", "assemble-resnet|bag-of-tricks", "A paper's ladder, as printed.", once=True),
+    Option("tricks", "a,b+c,…", "One's own; what is joined by + comes together.", once=True),
     Option(
         "design",
         "cumulative|leave-one-out|add-one",

@@ -17,7 +17,7 @@ from orchestrator.reporting.tables import (
 
 
 def _what(row: Row) -> str:
-    said = " + ".join(row["compares"])
+    said = " + ".join(row["compares"] or row["tricks"])
     instead = f" (instead of {', '.join(row['replaces'])})" if row["replaces"] else ""
     return said + instead
 
@@ -97,7 +97,9 @@ SPEEDS: Columns = {
     "test px": PLANNED["test px"],
     "top-1": cell("mean", percent),
     "latency": cell("latency_seconds", _milliseconds),
+    "its middle half": cell("latency_range", lambda both: " to ".join(map(_milliseconds, both))),
     "images/s": cell("images_per_second", per_second),
+    "of passes": cell("images_per_second_range", lambda both: " to ".join(map(per_second, both))),
     "batch": cell("throughput_batch"),
     "precision": cell("precision"),
 }
@@ -114,6 +116,7 @@ def ablate_lines(document: Row) -> Iterator[str]:
     yield from titled("trained, top-1 on the reporting split", RESULTS, document["results"])
     yield from _marks(document["results"])
     yield from titled(f"speed: {speed_text(document)}", SPEEDS, with_speed(document))
+    yield from map("warning    {}".format, speed_warnings(document))
     for found in document["at_equal_accuracy"]:
         yield f"beside     {found['sentence']}"
     yield ""
@@ -131,9 +134,14 @@ def asked_lines(document: Row) -> Iterator[str]:
     network, evidence = document["network"], document["evidence"]
     yield f"ladder     {ladder_text(document)}"
     yield (
-        f"network    {network['family']}, {network['resolution']} px, "
+        f"network    {network['name']}, {network['resolution']} px, "
         f"{network['classes']} classes: {network['params']:,} parameters, "
         f"{network['macs']:,} multiply-adds"
+    )
+    recipe = document["recipe"]
+    yield (
+        f"recipe     {recipe['epochs']} epochs in batches of {recipe['batch_size']}, learning rate "
+        f"{recipe['lr']:g}, {recipe['schedule']}, to begin with"
     )
     if teacher := document["teacher"]:
         yield f"teacher    {teacher['from']} ({teacher['network']}, {teacher['resolution']} px)"
@@ -173,6 +181,18 @@ def speed_text(document: Row) -> str:
         f"{counted(found['threads'], 'thread')}; latency of 1 image, throughput in batches of "
         f"{batches}; {found['how']}"
     )
+
+
+def speed_warnings(document: Row) -> list[str]:
+    """Why the speeds are not to be trusted."""
+    found = document["speed"]
+    if found is None or not found["busy"]:
+        return []
+    return [
+        f"the machine was busy while speeds were measured: the process was given "
+        f"{percent(found['cpu_share'])} of its time; once it is idle, measure anew with --set "
+        "speed_again=1"
+    ]
 
 
 def _marks(rows: Sequence[Row]) -> Iterator[str]:

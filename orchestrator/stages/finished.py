@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.reporting.continuing import command_line
 from orchestrator.run_dir import RunDir
 
 
@@ -25,17 +28,24 @@ def finished(run_dir: str, command: str, *, option: str) -> tuple[dict[str, Any]
     result = _read(run.result(command))
     if result is None:
         raise UsageError(
-            f"{where} has no result yet; finish it with: orchestrator {command} --run-dir {run_dir}"
+            f"{where} has no result yet; finish it with: {_same_again(description, run_dir)}"
         )
     return description, result
 
 
 def damaged(run_dir: str, command: str, *, option: str) -> UsageError:
     """For a result that does not say what it should."""
-    return UsageError(
-        f"{option}: {run_dir} has a damaged result; write it anew with: "
-        f"orchestrator {command} --run-dir {run_dir}"
-    )
+    description = _read(RunDir(Path(run_dir)).description) or {}
+    again = _same_again({**description, "command": command}, run_dir)
+    return UsageError(f"{option}: {run_dir} has a damaged result; write it anew with: {again}")
+
+
+def _same_again(description: Mapping[str, Any], run_dir: str) -> str:
+    """The run's own command line: without its options it would ask for something else."""
+    if not isinstance(description.get("config"), dict):
+        begun = shlex.join(["orchestrator", description["command"], "--run-dir", run_dir])
+        return f"{begun} and the options that it was begun with"
+    return shlex.join(command_line(description, run_dir))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

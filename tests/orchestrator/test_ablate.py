@@ -155,17 +155,34 @@ def test_what_takes_anothers_place_is_not_left_out_by_itself() -> None:
 
 def test_speeds_are_measured_last_and_one_at_a_time(tmp_path: Path) -> None:
     plan = ablate_plan("mixup,se,test-resolution")
-    assert len(plan.speeds) == 3  # mixup changes nothing at inference
+    assert len(plan.timed) == 3  # mixup changes nothing at inference
     history = run(tmp_path, plan)
     events = [event for event, _ in read_events(RunDir(tmp_path / "run").journal)[0]]
     started = [e["key"] for e in events if e["event"] == "started"]
     kinds = [history[key].proposal["objective"] for key in started]
-    assert kinds == ["train-model"] * 12 + ["measure-speed"] * 3
+    assert kinds == ["train-model"] * 12 + ["measure-speed"]
     found = document(plan, history)
     assert found["speed"]["device"] == "a pretended one"
     by_name = {row["name"]: row["images_per_second"] for row in found["results"]}
     assert by_name["base"] == by_name["mixup"] > by_name["se"] > by_name["test-resolution"]
     assert len(Ablation(plan).propose(History(), count=9, seed=0)) == 9
+
+
+def test_speeds_measured_on_a_busy_machine_are_said_to_be(tmp_path: Path) -> None:
+    def kept_waiting(job: Job, should_stop: Callable[[], bool]) -> Iterator[Report]:
+        for report in LEARNER["measure-speed"](job, should_stop):
+            yield {**report, "cpu_share": 0.6}
+
+    plan = ablate_plan("mixup,se")
+    history = run(tmp_path, plan, objectives={**LEARNER, "measure-speed": kept_waiting})
+    result = document(plan, history)
+    assert result["speed"]["busy"]
+    assert any("60" in line and "speed_again=1" in line for line in ablate_lines(result))
+    again = replace(plan, speed_again=1)
+    result = document(again, run(tmp_path, again))
+    assert not result["speed"]["busy"]
+    assert not any("speed_again" in line for line in ablate_lines(result))
+    assert sum("speed of" in str(t.proposal["labels"]) for t in history.trials()) == 1
 
 
 def with_room_for(images: int, *, where: str) -> Objectives:
@@ -235,7 +252,8 @@ def test_more_seeds_train_only_what_is_new(tmp_path: Path) -> None:
 
 def test_a_trial_survives_the_journal() -> None:
     plan = ablate_plan("distillation,mixup")
-    for spec in [plan.spec(rung, 0) for rung in plan.rungs] + plan.speeds:
+    assert plan.speed_spec is not None
+    for spec in [*(plan.spec(rung, 0) for rung in plan.rungs), plan.speed_spec]:
         assert decode_spec(json.loads(json.dumps(spec.to_json()))) == spec
     objectives = [plan.spec(rung, 0).objective for rung in plan.rungs]
     assert objectives == ["train-model", "distil-model", "distil-model"]
@@ -579,6 +597,30 @@ MISTAKES = {
     ),
     "a trick twice": (["--tricks", "mixup,mixup"], "mixup", "twice"),
     "no trick": (["--tricks", ","], "tricks", "at least one"),
+    "two factors": (["--tricks", "epochs-2x,epochs-2.0x"], "tricks", "one factor"),
+    "a plus too many": (["--tricks", "mixup+"], "'mixup+'", "beside '+'"),
+    "spaces for commas": (["--tricks", "mixup sk"], "'mixup sk'", "by commas"),
+    "two lists": (["--tricks", "mixup", "--tricks", "sk"], "--tricks", "one at a time"),
+    "a setting that nothing reads": (
+        ["--tricks", "mixup", "--set", "settings.temperature=3"],
+        "settings.temperature",
+        "it is of distillation",
+    ),
+    "a warm-up for ever": (
+        ["--tricks", "warmup", "--set", "settings.warmup_epochs=50", "--epochs", "5"],
+        "settings.warmup_epochs of 50",
+        "use fewer",
+    ),
+    "an average of nothing": (
+        ["--tricks", "ema", "--set", "settings.ema_decay=0"],
+        "settings.ema_decay",
+        "leave it out",
+    ),
+    "squares larger than any map": (
+        ["--tricks", "drop-block", "--set", "settings.block_size=101"],
+        "drop-block",
+        "no square of a map",
+    ),
     "a factor that is none": (["--tricks", "epochs-1x"], "epochs-1x", "longer"),
     "an unknown preset": (["--preset", "bag-of-trick"], "preset", "Did you mean 'bag-of-tricks'?"),
     "a preset with tricks": (
@@ -725,7 +767,7 @@ def test_every_option_sets_a_field_of_its_configuration() -> None:
     common = {field.name for field in fields(CommonConfig)}
     own = {field.name for field in fields(AblateConfig)} - common
     assert {option.name for option in ABLATE} == (
-        own - {"width", "speed", "settings", "memory_per_trial"}
+        own - {"width", "speed", "speed_again", "settings", "memory_per_trial"}
     )
     names = [option.name for option in OPTIONS["ablate"]]
     assert len(names) == len(set(names))

@@ -116,8 +116,10 @@ def gain_row(plan: AblatePlan, rung: Rung, runs: Runs, gain: Gain | None) -> Row
 def verdict(plan: AblatePlan, results: Sequence[Row]) -> str:
     """All comparisons in one sentence."""
     told_apart = [row for row in results if row["verdict"] in (HELPS, HURTS, UNCLEAR)]
+    failed = [row["name"] for row in results if row["mean"] is None]
+    lost = f" Without an accuracy: {', '.join(failed)}." if failed else ""
     if not told_apart:
-        return f"{counted(len(plan.rungs), 'rung')}, and nothing to compare."
+        return f"{counted(len(plan.rungs), 'rung')}, and nothing to compare.{lost}"
     often = Counter(_tricks(row) for row in told_apart)
     parts = []
     for word in (HELPS, HURTS, UNCLEAR):
@@ -132,7 +134,7 @@ def verdict(plan: AblatePlan, results: Sequence[Row]) -> str:
     starred = any(row["beside"] for row in told_apart)
     note = " (* came with something else, see the table)" if starred else ""
     seeds = counted(len(plan.seeds), "seed")
-    sentence = f"With {seeds}, {how}: {'. '.join(parts)}{note}."
+    sentence = f"With {seeds}, {how}: {'. '.join(parts)}{note}.{lost}"
     return sentence[0].upper() + sentence[1:]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.ablation.ladders import Design, Rung
 from orchestrator.ablation.speed_trials import OBJECTIVE as MEASURE
-from orchestrator.ablation.speed_trials import SpeedConfig
+from orchestrator.ablation.speed_trials import SpeedConfig, TimedNetwork
 from orchestrator.estimates import Cost, PlannedRun, bytes_per_param, cost_of
 from orchestrator.objectives.distilling import OBJECTIVE as DISTIL
 from orchestrator.runners.base import KeepCheckpoints
@@ -44,6 +44,8 @@ class AblatePlan:
     """Everything the ablation was told and has worked out, before anything is trained."""
 
     question: dict[str, Any]
+    network: str
+    """Its name and width, as they are asked for."""
     preset: str | None
     source: str
     """Where the ladder was printed; "" for one's own."""
@@ -58,6 +60,7 @@ class AblatePlan:
     rivals: tuple[Rival, ...] = ()
     rivals_from: str | None = None
     speed: bool = True
+    speed_again: int = 0
     register: str | None = None
     warnings: tuple[str, ...] = ()
     resources: tuple[Bundle, ...] = (Bundle(),)
@@ -118,40 +121,56 @@ class AblatePlan:
             resources=self.resources,
         )
 
-    def speed_spec(self, model: ModelConfig, execution: ExecutionConfig) -> TrialSpec:
-        """The trial that measures a network's inference; equal networks share it."""
+    @property
+    def timed(self) -> tuple[TimedNetwork, ...]:
+        """The networks whose speed is measured, each once: rungs as they are tested, and rivals."""
+        wanted = [self.timed_rung(rung) for rung in self.rungs]
+        wanted += [self.timed_rival(rival) for rival in self.rivals]
+        return tuple(dict.fromkeys(wanted)) if self.speed else ()
+
+    def timed_rung(self, rung: Rung) -> TimedNetwork:
+        """What is measured for a rung."""
+        return self._timed(rung.tested, rung.train.execution)
+
+    def timed_rival(self, rival: Rival) -> TimedNetwork:
+        """What is measured for a network of another run."""
+        return self._timed(rival.model, rival.execution)
+
+    def _timed(self, model: ModelConfig, execution: ExecutionConfig) -> TimedNetwork:
         plain = {"dropout": 0.0, "stochastic_depth": 0.0, "zero_gamma": False, "drop_block": None}
         known = {name: value for name, value in plain.items() if hasattr(model, name)}
-        config = SpeedConfig(
+        return TimedNetwork(
             model=model.with_(**known),  # what is of no matter at inference
-            execution=execution,
+            execution=execution.with_(threads=self.threads),
+        )
+
+    @property
+    def threads(self) -> int:
+        """That all networks are measured with."""
+        return self.rungs[0].train.execution.threads
+
+    @property
+    def speed_spec(self) -> TrialSpec | None:
+        """The trial that measures all of them in turn; None where that is not wanted.
+
+        With another rung it is another trial: speeds of one table are of one hour and one machine.
+        """
+        if not self.timed:
+            return None
+        config = SpeedConfig(
+            networks=self.timed,
+            threads=self.threads,
             device="cuda" if self.resources[0].gpus else "cpu",
+            again=self.speed_again,
         )
         return TrialSpec(
             key=trial_key(MEASURE, config, fingerprint=""),
             stage=STAGE,
             objective=MEASURE,
             config=config,
-            labels={"name": f"speed at {model.resolution} px", "resolution": model.resolution},
+            labels={"name": f"speed of {len(self.timed)} networks"},
             resources=self.resources,
         )
-
-    def speed_of(self, rung: Rung) -> TrialSpec:
-        """Of a rung, as it is tested."""
-        return self.speed_spec(rung.tested, rung.train.execution)
-
-    def speed_of_rival(self, rival: Rival) -> TrialSpec:
-        """Of a network of another run."""
-        return self.speed_spec(rival.model, rival.execution)
-
-    @property
-    def speeds(self) -> list[TrialSpec]:
-        """All measurements, each once."""
-        if not self.speed:
-            return []
-        wanted = [self.speed_of(rung) for rung in self.rungs]
-        wanted += [self.speed_of_rival(rival) for rival in self.rivals]
-        return list({spec.key: spec for spec in wanted}.values())
 
     def cost(self, seconds_per_mac: float | None) -> Cost:
         """What training takes, at a rate as measured (see `estimates`)."""
@@ -162,7 +181,7 @@ class AblatePlan:
             gpus_per_trial=self.resources[0].gpus,
             bytes_per_param=_MODEL + bytes_per_param(self.rungs[0].train, self.keep_checkpoints),
         )
-        return cost.with_(trials=cost.trials + len(self.speeds))
+        return cost.with_(trials=cost.trials + bool(self.timed))
 
     def hours(self, rung: Rung, seconds_per_mac: float) -> float:
         """Of one trial, all its seeds: shared rungs say the same."""
@@ -170,6 +189,6 @@ class AblatePlan:
 
     def _planned(self) -> Iterator[PlannedRun]:
         for rung in self.distinct:
-            cost = count(rung.train.model)
-            run = PlannedRun(macs=cost.macs, params=cost.params, epochs=rung.train.epochs)
+            params = count(rung.train.model).params
+            run = PlannedRun(macs=rung.train_macs, params=params, epochs=rung.train.epochs)
             yield from [run] * len(self.seeds)

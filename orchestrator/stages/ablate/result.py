@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.ablation.ladders import Rung, beside
+from orchestrator.ablation.speed_trials import TimedNetwork
 from orchestrator.errors import StageFailed
 from orchestrator.estimates import measured_rate
 from orchestrator.history import History, Status, Trial
@@ -30,7 +31,8 @@ from orchestrator.trial import TrialSpec
 from trainer.complexity import count
 
 Row = dict[str, Any]
-_CONDITIONS = ("device", "precision", "channels_last", "threads")
+BUSY = 0.9
+"""Below this part of its threads' time, the process that measured was kept waiting."""
 
 
 def asked(plan: AblatePlan) -> Row:
@@ -42,6 +44,7 @@ def asked(plan: AblatePlan) -> Row:
         "source": plan.source or None,
         "design": plan.design,
         "network": {
+            "name": plan.network,
             "family": train.model.family,
             "resolution": train.model.resolution,
             "params": count(train.model).params,
@@ -96,9 +99,9 @@ def document(plan: AblatePlan, runs: Runs, history: History) -> Row:
     agreement = agreement_of(
         {name: [history[runs[name][seed].key] for seed in found] for name, found in values.items()}
     )
-    gains = gains_of(plan, values, agreement)
-    results = list(_results(plan, runs, history, values, agreement, gains))
-    rivals = [_rival(plan, rival, history) for rival in plan.rivals]
+    gains, speeds = gains_of(plan, values, agreement), _speeds(plan, history)
+    results = list(_results(plan, runs, history, values, agreement, gains, speeds))
+    rivals = [_rival(plan, rival, speeds) for rival in plan.rivals]
     own = [row for row in results if row["same_as"] is None]
     faster = at_equal_accuracy(own, rivals, num_images=plan.evidence.num_images)
     return {
@@ -130,6 +133,7 @@ def _results(
     values: Values,
     agreement: Agreement,
     gains: Mapping[str, Gain],
+    speeds: Mapping[TimedNetwork, Row],
 ) -> Iterator[Row]:
     """Every rung, in the order of the ladder."""
     num_images = plan.evidence.num_images
@@ -141,7 +145,7 @@ def _results(
             **row_of(plan, rung),
             **scored(estimates.get(name), values.get(name, {})),
             **_course([trial for spec in specs if (trial := history.get(spec.key))]),
-            **_speed(history, plan.speed_of(rung) if plan.speed else None),
+            **_speed(speeds.get(plan.timed_rung(rung))),
             "keys": [spec.key for spec in specs],
             **gain_row(plan, rung, runs, gains.get(rung.name)),
         }
@@ -159,39 +163,52 @@ def _course(trials: Sequence[Trial]) -> Row:
     }
 
 
-def _speed(history: History, spec: TrialSpec | None) -> Row:
-    found = _report(history, spec)
+def _speeds(plan: AblatePlan, history: History) -> dict[TimedNetwork, Row]:
+    """What was measured, by network."""
+    found = _measured(plan, history).get("networks", ())
+    return dict(zip(plan.timed, found, strict=False))
+
+
+def _speed(found: Row | None) -> Row:
+    found = found or {}
     return {
         "latency_seconds": found.get("latency_seconds"),
+        "latency_range": found.get("latency_range"),
         "images_per_second": found.get("images_per_second"),
+        "images_per_second_range": found.get("images_per_second_range"),
         "throughput_batch": found.get("batch_size"),
         "precision": found.get("precision"),
     }
 
 
-def _report(history: History, spec: TrialSpec | None) -> Row:
-    trial = history.get(spec.key) if spec is not None else None
+def _measured(plan: AblatePlan, history: History) -> Row:
+    trial = history.get(plan.speed_spec.key) if plan.speed_spec else None
     done = trial is not None and trial.status is Status.COMPLETE and trial.reports
     return trial.reports[-1] if trial is not None and done else {}
 
 
 def _conditions(plan: AblatePlan, history: History) -> Row | None:
-    """Under which the speeds were measured, those of the first rung."""
-    found = [_report(history, spec) for spec in plan.speeds]
-    first = next((report for report in found if report), None)
-    if first is None:
+    """Under which the speeds were measured."""
+    found = _measured(plan, history)
+    if not found:
         return None
+    networks = found["networks"]
+    share = found["cpu_share"]
     return {
-        **{name: first.get(name) for name in _CONDITIONS},
-        "precisions": sorted({str(r["precision"]) for r in found if r}),
-        "batches": sorted({int(r["batch_size"]) for r in found if r}),
-        "how": "medians of at least 5 passes after 3 that were not timed; random images",
+        "device": found["device"],
+        "threads": found["threads"],
+        "channels_last": networks[0]["channels_last"],
+        "precisions": sorted({each["precision"] for each in networks}),
+        "batches": sorted({each["batch_size"] for each in networks}),
+        "cpu_share": share,
+        "busy": share is not None and share < BUSY,
+        "how": f"medians over {found['rounds']} rounds in which all networks take turns; random "
+        "images",
     }
 
 
-def _rival(plan: AblatePlan, rival: Rival, history: History) -> Row:
+def _rival(plan: AblatePlan, rival: Rival, speeds: Mapping[TimedNetwork, Row]) -> Row:
     cost = count(rival.model)
-    spec = plan.speed_of_rival(rival) if plan.speed else None
     return {
         "name": rival.name,
         "params": cost.params,
@@ -202,7 +219,7 @@ def _rival(plan: AblatePlan, rival: Rival, history: History) -> Row:
         "interval": list(rival.interval),
         "seeds": list(rival.seeds),
         "values": list(rival.values),
-        **_speed(history, spec),
+        **_speed(speeds.get(plan.timed_rival(rival))),
     }
 
 

@@ -20,7 +20,7 @@ from orchestrator.ablation.ladders import (
 from orchestrator.ablation.networks import network, suited_network
 from orchestrator.ablation.presets import Preset, find_preset
 from orchestrator.ablation.teacher import check_teacher, record, unnamed_teacher
-from orchestrator.ablation.tricks import Means, Trick, TrickSettings, parse_tricks
+from orchestrator.ablation.tricks import TRICKS, Means, Trick, TrickSettings, parse_tricks
 from orchestrator.config import ScaleConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import overlay
@@ -38,6 +38,7 @@ from trainer.config import ResNetConfig, TrainConfig
 from trainer.data.decoded import DecodedSet
 from trainer.data.splits import Splits, carve, learning_fingerprint, reporting_fingerprint
 from trainer.errors import ConfigError
+from trainer.models.rounding import Number, exact
 from trainer.precision import execution_for
 
 SEEDS = 3
@@ -55,6 +56,7 @@ class Ladder:
     """What a preset or a list comes to: where it begins, and its steps."""
 
     base: TrainConfig
+    network: str
     steps: tuple[Step, ...]
     means: Means
     preset: Preset | None
@@ -111,6 +113,7 @@ def plan_ablation(
     digest = {"teacher_digest": teacher.digest} if teacher else {}
     plan = AblatePlan(
         question={**question(config, evidence.fingerprint), **digest},
+        network=ladder.network,
         preset=config.preset,
         source=ladder.preset.source if ladder.preset else "",
         design=cast("Design", config.design),
@@ -122,6 +125,7 @@ def plan_ablation(
         rivals=rivals,
         rivals_from=config.beside,
         speed=config.speed,
+        speed_again=config.speed_again,
         register=config.register,
         warnings=warnings,
         resources=(bundle,),
@@ -143,11 +147,11 @@ def _ladder(
     device = "cuda" if bundle.gpus else "cpu"
     preset = find_preset(config.preset) if config.preset else None
     if preset is None:
-        recipe = _suited_recipe(config, dataset, decoded, device=device, classes=classes)
+        name, recipe = _suited_recipe(config, dataset, decoded, device=device, classes=classes)
         steps = tuple(_steps(parse_tricks(config.tricks or USUAL)))
         settings = TrickSettings(ema_decay=recipe.ema_decay or None)
     else:
-        recipe = _preset_recipe(config, preset, dataset, device=device, classes=classes)
+        name, recipe = _preset_recipe(config, preset, dataset, device=device, classes=classes)
         steps, settings = preset.steps, _for_short_runs(preset.settings, config.epochs)
     recipe = recipe.with_(seed=config.seed, data=recipe.data.with_(evaluate_on="reporting"))
     recipe = overlay(recipe, config.train, "train")
@@ -160,6 +164,7 @@ def _ladder(
     if config.policy:
         policy = find_policy(config.policy, side=recipe.model.resolution)
     tricks = [trick for step in steps for trick in step.adds]
+    _refuse_unread(config, tricks)
     if config.policy and "policy" not in [trick.name for trick in tricks]:
         recipe = recipe.with_(augment=recipe.augment.with_(policy=policy))
     means = Means(
@@ -168,8 +173,19 @@ def _ladder(
         teacher=teacher or unnamed_teacher(recipe.model),
     )
     if preset is not None:
-        return Ladder(base=recipe, steps=preset.steps_from(recipe), means=means, preset=preset)
-    return Ladder(base=_without(recipe, tricks, means), steps=steps, means=means, preset=None)
+        steps = preset.steps_from(recipe)
+    else:
+        recipe = _without(recipe, tricks, means)
+    return Ladder(base=recipe, network=name, steps=steps, means=means, preset=preset)
+
+
+def _refuse_unread(config: AblateConfig, tricks: Sequence[Trick]) -> None:
+    """A setting of a trick that is not there would have no effect."""
+    read = {name for trick in tricks for name in trick.reads}
+    for name in config.settings:
+        if name not in read:
+            owners = " or ".join(trick.name for trick in TRICKS.values() if name in trick.reads)
+            raise UsageError(f"--set settings.{name}: it is of {owners}, which is not in the list")
 
 
 def _of_length(recipe: TrainConfig, epochs: int) -> TrainConfig:
@@ -194,36 +210,36 @@ def _for_short_runs(settings: TrickSettings, epochs: int | None) -> TrickSetting
 
 def _suited_recipe(
     config: AblateConfig, dataset: str, decoded: DecodedSet, *, device: str, classes: int
-) -> TrainConfig:
+) -> tuple[str, TrainConfig]:
     """The recipe that suits the data set, for a small residual network or the one asked for."""
     recipe = suited(dataset, decoded, device=device, num_classes=classes).recipe
-    resolution = config.resolution
-    if config.network is None:
-        model = suited_network(
-            dataset, decoded, num_classes=classes, resolution=resolution, width=config.width
+    name, resolution = config.network, config.resolution
+    width: Number = config.width or 1
+    if name is None:
+        name, resolution, width = suited_network(
+            dataset, decoded, resolution=resolution, width=config.width
         )
-    else:
-        model = network(
-            config.network, num_classes=classes, resolution=resolution, width=config.width or 1
-        )
-    return recipe.with_(model=model, execution=execution_for(model.family, device))
+    model = network(name, num_classes=classes, resolution=resolution, width=width)
+    execution = execution_for(model.family, device)
+    return _called(name, width), recipe.with_(model=model, execution=execution)
 
 
 def _preset_recipe(
     config: AblateConfig, preset: Preset, dataset: str, *, device: str, classes: int
-) -> TrainConfig:
-    model = network(
-        config.network or preset.network,
-        num_classes=classes,
-        resolution=config.resolution or (None if config.network else preset.resolution),
-        width=config.width or 1,
-    )
+) -> tuple[str, TrainConfig]:
+    name, width = config.network or preset.network, config.width or 1
+    resolution = config.resolution or (None if config.network else preset.resolution)
+    model = network(name, num_classes=classes, resolution=resolution, width=width)
     if not isinstance(model, ResNetConfig):
         raise ConfigError(
             f"network: the ladder of {preset.name} is one of residual networks, got "
             f"{config.network}; use --tricks"
         )
-    return preset.recipe(model, dataset, device)
+    return _called(name, width), preset.recipe(model, dataset, device)
+
+
+def _called(name: str, width: Number) -> str:
+    return name if exact(width) == 1 else f"{name}, width {float(exact(width)):g}"
 
 
 def _steps(tricks: Sequence[Sequence[Trick]]) -> Iterator[Step]:

@@ -23,15 +23,16 @@ class Ablation(PlannedStage[AblatePlan]):
     name = STAGE
 
     def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
-        """What has not ended, longest first; then the measurements, one at a time.
+        """What has not ended, longest first; then how fast the networks answer.
 
-        A measurement has the machine to itself: beside a training run it would measure that.
+        That has the machine to itself: beside a training run it would measure that.
         """
         runs = self.runs(history)
         training = [spec for rung in self.plan.distinct for spec in runs[rung.name].values()]
         if left := begun_and_next(training, history, count=count):
             return left
-        return [spec for spec in self.plan.speeds if not is_settled(history, spec)][:1]
+        spec = self.plan.speed_spec
+        return [] if spec is None or is_settled(history, spec) else [spec]
 
     def reduce(self, history: History) -> dict[str, Any]:
         """The result document. Raises StageFailed where no rung came to an accuracy."""
