@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from trainer.augment.policy import Augmentation, PolicySchedule
 from trainer.errors import ConfigError
@@ -96,15 +96,12 @@ class AugmentConfig(Strict):
 class OptimConfig(Strict):
     """The optimizer (`sgd` with Nesterov momentum, or `rmsprop` in TensorFlow's form)."""
 
-    unsaid: ClassVar[frozenset[str]] = frozenset({"scale_lr"})  # came later than the first trials
-
     optimizer: Literal["sgd", "rmsprop"] = "sgd"
     lr: float = 0.1
     """Peak learning rate for a batch of 256; scaled linearly with the batch (Goyal 2017,
     arXiv:1706.02677)."""
-    scale_lr: bool = True
-    """Off, `lr` is the peak rate as it stands, whatever the batch (He 2018, arXiv:1812.01187, table
-    3, begins there)."""
+    fixed_lr: bool = False
+    """`lr` is the peak rate as it stands, whatever the batch."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     decay_norm_and_bias: bool = False

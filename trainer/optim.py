@@ -24,7 +24,7 @@ def scaled_lr(lr: float, *, batch_size: int) -> float:
 
 def peak_lr(config: OptimConfig, *, batch_size: int) -> float:
     """The rate that the schedule starts from, or warms up to."""
-    return scaled_lr(config.lr, batch_size=batch_size) if config.scale_lr else config.lr
+    return config.lr if config.fixed_lr else scaled_lr(config.lr, batch_size=batch_size)
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig, *, batch_size: int) -> Optimizer:

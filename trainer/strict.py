@@ -15,10 +15,6 @@ class Strict:
     __slots__ = ()
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
-    unsaid: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are left out of the JSON where they have their default: what was added with a
-    default that is not off would rename the finished trials, and orphan the checkpoints."""
-
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain JSON values; tuples become lists."""
         return _said(self)
@@ -29,12 +25,7 @@ class Strict:
 
 
 def _said(config: Strict) -> dict[str, Any]:
-    said = {}
-    for each in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, each.name)
-        if each.name not in config.unsaid or value != each.default:
-            said[each.name] = _plain(value)
-    return said
+    return {each.name: _plain(getattr(config, each.name)) for each in fields(config)}  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:
@@ -52,8 +43,9 @@ def _plain(value: Any) -> Any:
 def told(values: Any) -> Any:
     """Plain JSON without what is None, false or empty, however deep.
 
-    So a field that a later version adds, off by default, leaves the names of old trials and the
-    checkpoints of old runs as they are. What a list holds stays, even None.
+    So a field that a later version adds leaves the names of old trials and the checkpoints of old
+    runs as they are, if it is off by default; it has to be, or two trials would have one name. What
+    a list holds stays, even None.
     """
     if not isinstance(values, Mapping):
         return values

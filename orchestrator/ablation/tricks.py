@@ -352,9 +352,9 @@ _TABLE = (
         says="The peak learning rate grows linearly with the batch: 0.1 for 256 images is 0.4 for "
         "1,024. Without it the rate is the same whatever the batch.",
         source=f"Goyal 2017, arXiv:1706.02677, §2.1; {_BAG}, §3.1",
-        switch="optim.scale_lr",
-        on=lambda config, _: config.with_(optim=config.optim.with_(scale_lr=True)),
-        off=lambda config, _: config.with_(optim=config.optim.with_(scale_lr=False)),
+        switch="optim.fixed_lr",
+        on=lambda config, _: config.with_(optim=config.optim.with_(fixed_lr=False)),
+        off=lambda config, _: config.with_(optim=config.optim.with_(fixed_lr=True)),
     ),
     Trick(
         name="warmup",

