@@ -136,7 +136,7 @@ def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
 
     Raises: UsageError for what is no result, or not comparable.
     """
-    from orchestrator.comparing import compare as side_by_side
+    from orchestrator.comparison.compare import compare as side_by_side
 
     return side_by_side(str(run_a), str(run_b))
 

@@ -94,7 +94,7 @@ def compare(*, run_a: str, run_b: str, as_json: bool) -> None:
     Differences are B less A, paired over the seeds that both have, on the same images.
     """
     from orchestrator import api
-    from orchestrator.comparing import compare_lines
+    from orchestrator.comparison.tables import compare_lines
     from orchestrator.reporting.screen import show, show_json
 
     document = api.compare(run_a, run_b)

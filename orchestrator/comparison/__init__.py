@@ -1,0 +1,1 @@
+"""Two results of one stage side by side."""
