@@ -15,6 +15,7 @@ def row(name: str, mean: float, speed: float | None, *, seeds: tuple[int, ...] =
         "seeds": list(seeds),
         "values": values,
         "images_per_second": speed,
+        "precision": "fp32",
     }
 
 
@@ -32,6 +33,18 @@ def test_the_fastest_of_those_that_are_no_less_accurate_stands_beside() -> None:
     assert found["points"] == pytest.approx(0.01)
     assert found["interval"][0] < found["points"] < found["interval"][1]
     assert found["sentence"].startswith("E1 answers 4.00 times as fast as B0 at +1.00 points (95 %")
+
+
+def test_of_equally_fast_rungs_the_most_accurate_stands_beside() -> None:
+    (found,) = beside(row("B0", 0.74, 100.0), ladder=[*LADDER, row("E1b", 0.78, 400.0)])
+    assert found["rung"] == "E1b"
+
+
+def test_other_precisions_are_said() -> None:
+    (found,) = beside(row("B0", 0.74, 100.0) | {"precision": "bf16"})
+    assert found["sentence"].endswith(", fp32 against bf16.")
+    (found,) = beside(row("B0", 0.74, 100.0))
+    assert found["sentence"].endswith(").")
 
 
 def test_a_claim_that_does_not_hold_is_said_as_plainly() -> None:

@@ -36,9 +36,9 @@ def at_equal_accuracy(
             continue
         as_good = [row for row in timed if row["mean"] >= rival["mean"]]
         if as_good:
-            rung = max(as_good, key=lambda row: float(row["images_per_second"]))
+            rung = max(as_good, key=lambda row: (row["images_per_second"], row["mean"]))
         else:
-            rung = max(timed, key=lambda row: float(row["mean"]))
+            rung = max(timed, key=lambda row: (row["mean"], row["images_per_second"]))
         pair = (f"rung {rung['name']}", f"rival {rival['name']}")
         if not set(runs[pair[0]]) & set(runs[pair[1]]):
             continue
@@ -51,12 +51,18 @@ def at_equal_accuracy(
             "interval": list(gap.interval),
             "num_seeds": gap.num_seeds,
             "times_as_fast": ratio,
-            "sentence": _sentence(rung["name"], rival["name"], gap, ratio),
+            "sentence": _sentence(rung["name"], rival["name"], gap, ratio) + _unlike(rung, rival),
         }
 
 
 def _by_seed(row: Row) -> Mapping[int, float]:
     return dict(zip(row["seeds"], row["values"], strict=True))
+
+
+def _unlike(rung: Row, rival: Row) -> str:
+    """That the two compute in other precisions, which is a part of the difference in speed."""
+    one, other = rung["precision"], rival["precision"]
+    return "." if one == other else f", {one} against {other}."
 
 
 def _sentence(rung: str, rival: str, gap: Difference, ratio: float) -> str:
@@ -65,11 +71,11 @@ def _sentence(rung: str, rival: str, gap: Difference, ratio: float) -> str:
     if gap.mean < 0:
         return (
             f"no rung is as accurate as {rival}: {rung} comes nearest, {points}, at {ratio:.2f} "
-            "times its images per second."
+            "times its images per second"
         )
     if ratio < 1:
         return (
             f"no rung as accurate as {rival} is as fast: {rung} answers {ratio:.2f} times as fast "
-            f"at {points}."
+            f"at {points}"
         )
-    return f"{rung} answers {ratio:.2f} times as fast as {rival} at {points}."
+    return f"{rung} answers {ratio:.2f} times as fast as {rival} at {points}"
