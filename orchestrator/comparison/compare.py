@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from orchestrator.selection.agreement import UNKNOWN, Agreement
 from orchestrator.selection.answers import agreement_of
 from orchestrator.selection.intervals import CONFIDENCE, ONE_SEED, check_runs
 from orchestrator.selection.verdict import Difference, holm, paired_difference, way_out
-from orchestrator.stages.finished import damaged, finished
+from orchestrator.stages.finished import damaged, finished, read_document
 
 COMPARABLE = ("search-scaling", "search-augment", "scale", "fixres", "ablate")
 _NOT_ASKED = frozenset({"dataset", "fingerprint"})
@@ -43,7 +42,7 @@ def compare(run_a: str, run_b: str) -> dict[str, Any]:
 
 def _side(run_dir: str, option: str) -> Side:
     run = RunDir(Path(run_dir))
-    description = _read(run.description)
+    description = read_document(run.description)
     if description is None:
         raise UsageError(f"{option}: {run_dir} is no run directory (no run.json)")
     command = description.get("command")
@@ -58,14 +57,6 @@ def _side(run_dir: str, option: str) -> Side:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(run_dir, command, option=option) from error
     return side
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _check(side: Side) -> None:

@@ -19,13 +19,13 @@ def finished(run_dir: str, command: str, *, option: str) -> tuple[dict[str, Any]
     Raises: UsageError, naming the option, for what is no such run or has no result yet.
     """
     run, where = RunDir(Path(run_dir)), f"{option}: {run_dir}"
-    description = _read(run.description)
+    description = read_document(run.description)
     if description is None:
         raise UsageError(f"{where} is no run directory (no run.json); name a run of {command}")
     other = description.get("command")
     if other != command:
         raise UsageError(f"{where} belongs to '{other}'; name a run of {command}")
-    result = _read(run.result(command))
+    result = read_document(run.result(command))
     if result is None:
         raise UsageError(
             f"{where} has no result yet; finish it with: {_same_again(description, run_dir)}"
@@ -35,7 +35,7 @@ def finished(run_dir: str, command: str, *, option: str) -> tuple[dict[str, Any]
 
 def damaged(run_dir: str, command: str, *, option: str) -> UsageError:
     """For a result that does not say what it should."""
-    description = _read(RunDir(Path(run_dir)).description) or {}
+    description = read_document(RunDir(Path(run_dir)).description) or {}
     again = _same_again({**description, "command": command}, run_dir)
     return UsageError(f"{option}: {run_dir} has a damaged result; write it anew with: {again}")
 
@@ -48,7 +48,8 @@ def _same_again(description: Mapping[str, Any], run_dir: str) -> str:
     return shlex.join(command_line(description, run_dir))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_document(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None where there is no such file or something else in it."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
