@@ -12,7 +12,7 @@ from orchestrator.ablation.teacher import unnamed_teacher
 from orchestrator.ablation.tricks import Means, parse_tricks
 from orchestrator.runners.base import Job, Objectives
 from orchestrator.stages.ablate.plan import AblatePlan
-from orchestrator.stages.scale.plan import ReportingEvidence
+from orchestrator.stages.evidence import ReportingEvidence
 from orchestrator.trial import Report
 from trainer.complexity import count
 from trainer.config import DataConfig, TrainConfig

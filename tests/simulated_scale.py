@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from orchestrator.runners.base import Job, Objectives
-from orchestrator.stages.scale.plan import Member, ReportingEvidence, ScalePlan
+from orchestrator.stages.evidence import ReportingEvidence
+from orchestrator.stages.scale.plan import Member, ScalePlan
 from orchestrator.trial import Report
 from search_spaces.compound_scaling import Baseline, ScalingCoefficients
 from search_spaces.family_tables import MODES, Mode, exact_sizes, parse_phis

@@ -25,8 +25,8 @@ from orchestrator.selection.verdict import paired_difference
 from orchestrator.stages.ablate.stage import Ablation
 from orchestrator.stages.augment.stage import AugmentSearch
 from orchestrator.stages.base import Stage
+from orchestrator.stages.evidence import ReportingEvidence
 from orchestrator.stages.fixres.stage import ResolutionAdaptation
-from orchestrator.stages.scale.plan import ReportingEvidence
 from orchestrator.stages.scale.stage import FamilyTraining
 from orchestrator.stages.scaling.stage import ScalingSearch
 from orchestrator.trial import Report

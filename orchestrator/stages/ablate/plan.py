@@ -12,8 +12,8 @@ from orchestrator.ablation.speed_trials import SpeedConfig, TimedNetwork
 from orchestrator.estimates import Cost, PlannedRun, bytes_per_param, cost_of
 from orchestrator.objectives.distilling import OBJECTIVE as DISTIL
 from orchestrator.runners.base import KeepCheckpoints
+from orchestrator.stages.evidence import ReportingEvidence
 from orchestrator.stages.micro_batches import in_smaller
-from orchestrator.stages.scale.plan import ReportingEvidence
 from orchestrator.trial import Bundle, TrialSpec, trial_key
 from trainer.complexity import count
 from trainer.config import ExecutionConfig, ModelConfig, Strict

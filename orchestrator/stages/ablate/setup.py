@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
-
 from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import (
     BASE,
@@ -29,14 +27,14 @@ from orchestrator.policies.finding import find_policy
 from orchestrator.stages.ablate.plan import AblatePlan
 from orchestrator.stages.ablate.rivals import read_rivals
 from orchestrator.stages.asking import question
+from orchestrator.stages.evidence import reporting_evidence
 from orchestrator.stages.micro_batches import fitted, in_at_most, micro_batch, too_large
-from orchestrator.stages.scale.plan import ReportingEvidence
 from orchestrator.suited import suited
 from orchestrator.trial import Bundle
 from orchestrator.weights import Pretrained
 from trainer.config import ResNetConfig, TrainConfig
 from trainer.data.decoded import DecodedSet
-from trainer.data.splits import Splits, carve, learning_fingerprint, reporting_fingerprint
+from trainer.data.splits import Splits, carve
 from trainer.errors import ConfigError
 from trainer.models.rounding import Number, exact
 from trainer.precision import execution_for
@@ -102,7 +100,7 @@ def plan_ablation(
         rungs = equally_long(rungs)
     asked_accumulate = ladder.base.accumulate
     rungs, memory_notes = _fitted(rungs, config, bundle)
-    evidence = _evidence(splits, classes)
+    evidence = reporting_evidence(splits, classes)
     rivals = read_rivals(config.beside, evidence.fingerprint) if config.beside else ()
     seeds = tuple(range(config.seed, config.seed + (config.seeds or SEEDS)))
     warnings = (
@@ -291,17 +289,6 @@ def _fitted(
         f"{images}, which is what batch norm sees"
     )
     return tuple(rung.with_(train=in_at_most(rung.train, images)) for rung in rungs), (note,)
-
-
-def _evidence(splits: Splits, num_classes: int) -> ReportingEvidence:
-    labels = splits.reporting.labels
-    most_frequent = int(np.bincount(labels, minlength=num_classes).max())
-    return ReportingEvidence(
-        fingerprint=learning_fingerprint(splits) + reporting_fingerprint(splits),
-        train_images=len(splits.train),
-        num_images=len(labels),
-        chance=most_frequent / len(labels),
-    )
 
 
 def _warnings(

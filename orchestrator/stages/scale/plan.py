@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from orchestrator.estimates import Cost, PlannedRun, bytes_per_param, cost_of
 from orchestrator.runners.base import KeepCheckpoints
+from orchestrator.stages.evidence import ReportingEvidence
 from orchestrator.stages.scale.weights import GivenNetwork
 from orchestrator.trial import Bundle, TrialSpec, trial_key
 from search_spaces.compound_scaling import Baseline, ScalingCoefficients
@@ -46,19 +47,6 @@ class Member(Strict):
     def work(self) -> int:
         """What a run of it takes, up to a factor: an image costs these multiply-adds each epoch."""
         return self.size.cost.macs * self.train.epochs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportingEvidence(Strict):
-    """What accuracies are measured on."""
-
-    fingerprint: str
-    """Of all images and labels, the reporting ones too."""
-    train_images: int
-    num_images: int
-    """In the reporting split."""
-    chance: float
-    """Accuracy of always guessing its most frequent class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from orchestrator.config import ScaleConfig
 from orchestrator.machine import local_workers
 from orchestrator.policies.finding import find_policy
 from orchestrator.reporting.formats import size as sized
 from orchestrator.stages.asking import question
+from orchestrator.stages.evidence import reporting_evidence
 from orchestrator.stages.micro_batches import fitted, micro_batch, step_bytes, too_large
-from orchestrator.stages.scale.plan import FAR, Member, ReportingEvidence, ScalePlan, Table
+from orchestrator.stages.scale.plan import FAR, Member, ScalePlan, Table
 from orchestrator.stages.scale.source import Source
 from orchestrator.stages.scale.weights import GivenNetwork, check_fit, given_sizes, record
 from orchestrator.suited import Suited
@@ -29,7 +28,7 @@ from search_spaces.family_tables import (
 )
 from search_spaces.published import PUBLISHED
 from trainer.config import EfficientNetConfig, TrainConfig
-from trainer.data.splits import Splits, learning_fingerprint, reporting_fingerprint
+from trainer.data.splits import Splits
 
 PHIS = "1-7"
 
@@ -72,7 +71,7 @@ def plan_scale(
     for member in members:
         if weights is not None and (initial := member.train.initial) is not None:
             check_fit(member.name, member.size.config, weights, keep_head=initial.keep_head)
-    evidence = _evidence(splits, fits.baseline.num_classes)
+    evidence = reporting_evidence(splits, fits.baseline.num_classes)
     first = config.seed if source is None else max(config.seed, source.last_seed + 1)
     found = {} if source is None else {"run_dir": config.from_, **source.to_json()}
     scaled = None if bases is None else bases.to_json()
@@ -171,17 +170,6 @@ def _member(
         train=train,
         asked_accumulate=whole.accumulate,
         fits=not too_large(train, memory),
-    )
-
-
-def _evidence(splits: Splits, num_classes: int) -> ReportingEvidence:
-    labels = splits.reporting.labels
-    most_frequent = int(np.bincount(labels, minlength=num_classes).max())
-    return ReportingEvidence(
-        fingerprint=learning_fingerprint(splits) + reporting_fingerprint(splits),
-        train_images=len(splits.train),
-        num_images=len(labels),
-        chance=most_frequent / len(labels),
     )
 
 
