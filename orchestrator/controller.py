@@ -221,7 +221,8 @@ class Controller:
         self._record([decision.to_event()])
         self._ready.extend(key for key in decision.promoted if self._is_idle(key))
         for key in decision.stopped:
-            self._specs.pop(key, None)
+            if key not in self._running:  # its pause, which is on its way, ends it
+                self._specs.pop(key, None)
         self._exhausted = False
         return True
 

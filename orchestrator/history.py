@@ -159,7 +159,7 @@ class History:
         self.sessions += 1
         for trial in self._trials.values():
             if _cut_at_gap(trial) or trial.status is Status.RUNNING:
-                trial.status = Status.WAITING
+                self._wait(trial)
 
     def _newcomer(self, key: str, event: Event, line: bytes) -> Trial:
         """A trial; one whose first proposal was damaged may have been promoted before."""
@@ -195,7 +195,7 @@ class History:
             case "paused":
                 self._pause(trial, event["epoch"])
             case "lost":
-                trial.status = Status.WAITING
+                self._wait(trial)
                 trial.losses += 1
             case "finished":
                 whole = trial.epochs >= event.get("epochs", 0)
@@ -203,6 +203,14 @@ class History:
             case "failed":
                 trial.status = Status.FAILED
                 trial.error, trial.traceback = event["error"], event.get("traceback", "")
+
+    def _wait(self, trial: Trial) -> None:
+        """Wait for another attempt, unless it was dropped while the last one was still running."""
+        trial.status = Status.WAITING
+        for decision in reversed(self.decisions(trial.stage)):
+            if trial.key in (*decision.promoted, *decision.stopped):
+                _heed(trial, decision)
+                return
 
     def _pause(self, trial: Trial, epoch: int) -> None:
         """Wait for the decision; it has been taken where a damaged line sent the trial back."""
@@ -223,12 +231,15 @@ def _cut_at_gap(trial: Trial) -> bool:
 
 
 def _heed(trial: Trial, decision: Decision) -> None:
-    """Go on, or be pruned, as decided; a stopped trial still owes the reports it was judged by."""
+    """Go on, or be pruned, as decided; a stopped trial still owes the reports it was judged by.
+
+    One that runs heeds it at its pause: rungs are decided by reports, which come a moment earlier.
+    """
     if trial.key in decision.promoted:
         trial.decided = max(trial.decided, decision.epoch)
         if trial.status in (Status.PAUSED, Status.PRUNED):  # a wider field may bring one back
             trial.status = Status.WAITING
-    elif not trial.status.ended and trial.epochs >= decision.epoch:
+    elif trial.status in (Status.WAITING, Status.PAUSED) and trial.epochs >= decision.epoch:
         trial.status = Status.PRUNED
 
 

@@ -74,6 +74,11 @@ def failed(number: int) -> Event:
     return {"event": "failed", "key": f"trial-{number}", "attempt": 1, **error}
 
 
+def paused(number: int, *, epoch: int) -> Event:
+    """It waits at a milestone for the decision."""
+    return {"event": "paused", "key": f"trial-{number}", "epoch": epoch}
+
+
 def stopped(number: int, *, epoch: int) -> Event:
     """It does not go on from a milestone."""
     key = f"trial-{number}"

@@ -96,6 +96,7 @@ def _life(outcome: Outcome, *, attempt: int) -> Iterator[Event]:
     elif outcome.complete:
         yield {"event": "finished", **said, **when}
     elif outcome.reports:
+        yield {"event": "paused", "key": key, "epoch": outcome.epochs, **when}
         yield {
             "event": "decision",
             "stage": outcome.spec.stage,

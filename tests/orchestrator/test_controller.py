@@ -1,3 +1,4 @@
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -5,12 +6,13 @@ import pytest
 
 from orchestrator.controller import Controller
 from orchestrator.errors import Interrupted
-from orchestrator.history import History, Status, history_of, read_history
+from orchestrator.history import Decision, History, Status, history_of, read_history
 from orchestrator.interrupts import Interrupts
 from orchestrator.journal import open_journal, read_events
 from orchestrator.run_dir import RunDir
-from orchestrator.runners.base import Job, Lost, Message
+from orchestrator.runners.base import Job, Lost, Message, Reported, Runner
 from orchestrator.runners.inline import InlineRunner
+from orchestrator.stages.race import is_settled
 from orchestrator.trial import TrialSpec
 from tests.factories import TASKS, ListStage, Watcher, task, workspace
 
@@ -37,11 +39,66 @@ class DyingRunner(InlineRunner):
         return super().wait(timeout)
 
 
+class UnevenRunner:
+    """Several places, whose words come in by chance: one's report beside another's end."""
+
+    def __init__(self, places: int, seed: int) -> None:
+        self._places = [InlineRunner(TASKS) for _ in range(places)]
+        self._chance = random.Random(seed)
+        self.started: list[str] = []
+        """Trials that run now."""
+
+    @property
+    def free(self) -> int:
+        return sum(place.free for place in self._places)
+
+    def start(self, job: Job) -> None:
+        assert job.spec.key not in self.started, "one trial, twice at a time"
+        self.started.append(job.spec.key)
+        next(place for place in self._places if place.free).start(job)
+
+    def wait(self, timeout: float) -> Sequence[Message]:
+        busy = [place for place in self._places if not place.free]
+        spoken = self._chance.sample(busy, self._chance.randint(0, len(busy)))
+        messages = [message for place in spoken for message in place.wait(timeout)]
+        for message in messages:
+            if not isinstance(message, Reported):
+                self.started.remove(message.key)
+        return messages
+
+    def stop(self, key: str) -> None:
+        for place in self._places:
+            place.stop(key)
+
+    def close(self) -> None:
+        for place in self._places:
+            place.close()
+
+
+class ReportedStage(ListStage):
+    """Decides as soon as everybody has said how good it was at the milestone, as a race does."""
+
+    def decide(self, history: History) -> Decision | None:
+        arrived = [t for t in history.trials(self.name) if t.epochs >= 2]
+        if len(arrived) < len(self.specs) or history.decisions(self.name):
+            return None
+        return Decision(
+            stage=self.name,
+            epoch=2,
+            promoted=tuple(t.key for t in arrived if t.number % 2 == 0),
+            stopped=tuple(t.key for t in arrived if t.number % 2),
+        )
+
+    def propose(self, history: History, *, count: int, seed: int) -> Sequence[TrialSpec]:
+        return [spec for spec in self.specs if not is_settled(history, spec)]
+
+
 def run(
     root: Path,
     specs: Sequence[TrialSpec],
     *,
-    runner: InlineRunner | None = None,
+    stage: type[ListStage] = ListStage,
+    runner: Runner | None = None,
     interrupts: Interrupts | None = None,
     watcher: Watcher | None = None,
 ) -> History:
@@ -52,7 +109,7 @@ def run(
         history_of(read_events(run_dir.journal)[0], into=history)
         history_of(journal.append([{"event": "session", "pid": 1}]), into=history)
         Controller(
-            stage=ListStage(tuple(specs)),
+            stage=stage(tuple(specs)),
             journal=journal,
             history=history,
             runner=runner or InlineRunner(TASKS),
@@ -129,6 +186,50 @@ def test_the_decision_is_in_the_journal_before_anybody_goes_on(tmp_path: Path) -
     kinds = [e["event"] for e, _ in read_events(RunDir(tmp_path / "run").journal)[0]]
     assert kinds.index("decision") < len(kinds) - 1 - kinds[::-1].index("started")
     assert kinds.count("decision") == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_is_dropped_before_its_pause_was_heard_is_dropped_all_the_same(
+    tmp_path: Path, seed: int
+) -> None:
+    specs = [task(str(i), epochs=4, milestones=(2,), seconds=0.005) for i in range(4)]
+    runner = UnevenRunner(places=3, seed=seed)
+    history = run(tmp_path, specs, stage=ReportedStage, runner=runner)
+    assert statuses(history) == ["complete", "pruned", "complete", "pruned"]
+    assert [trial.epochs for trial in history.trials()] == [4, 2, 4, 2]
+    assert [trial.attempt for trial in history.trials()] == [2, 1, 2, 1]
+    assert all(trial.seconds > 0 for trial in history.trials())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_is_wanted_whole_goes_on_whatever_a_rung_says_of_it(tmp_path: Path, seed: int) -> None:
+    specs = [task(str(i), epochs=4, milestones=(2,) if i != 1 else ()) for i in range(4)]
+    runner = UnevenRunner(places=3, seed=seed)
+    history = run(tmp_path, specs, stage=ReportedStage, runner=runner)
+    assert statuses(history) == ["complete", "complete", "complete", "pruned"]
+    assert [trial.attempt for trial in history.trials()] == [2, 1, 2, 1]
+
+
+@pytest.mark.parametrize("reports", range(1, 13))
+def test_interrupted_at_a_decision_a_dropped_trial_stays_dropped(
+    tmp_path: Path, reports: int
+) -> None:
+    specs = [task(str(i), epochs=4, milestones=(2,)) for i in range(4)]
+    for seed in range(5):
+        interrupts, root = Interrupts(), tmp_path / str(seed)
+        watcher, runner = InterruptAfter(interrupts, reports), UnevenRunner(places=3, seed=seed)
+        with pytest.raises(Interrupted):
+            run(
+                root,
+                specs,
+                stage=ReportedStage,
+                runner=runner,
+                interrupts=interrupts,
+                watcher=watcher,
+            )
+        history = run(root, specs, stage=ReportedStage, runner=UnevenRunner(places=3, seed=seed))
+        assert statuses(history) == ["complete", "pruned", "complete", "pruned"]
+        assert [trial.epochs for trial in history.trials()] == [4, 2, 4, 2]
 
 
 class InterruptAfter(Watcher):

@@ -13,7 +13,16 @@ from orchestrator.history import Status, read_history
 from orchestrator.journal import read_events
 from orchestrator.optuna_study import write_studies
 from orchestrator.run_dir import RunDir
-from tests.journals import failed, proposed, report, started, stopped, whole_trial, write_run
+from tests.journals import (
+    failed,
+    paused,
+    proposed,
+    report,
+    started,
+    stopped,
+    whole_trial,
+    write_run,
+)
 from tests.simulated_search import search_plan, simulated_search
 from trainer.errors import ConfigError
 
@@ -119,7 +128,7 @@ def test_the_table_has_a_row_a_trial(search: RunDir, tmp_path: Path) -> None:
 
 
 def test_a_dropped_trial_ended_when_that_was_decided(tmp_path: Path) -> None:
-    trial = [proposed(0), started(0), report(0, 1), stopped(0, epoch=1)]
+    trial = [proposed(0), started(0), report(0, 1), paused(0, epoch=1), stopped(0, epoch=1)]
     run_dir = write_run(tmp_path, [trial])
     (record,) = trial_records(run_dir)
     (decision,) = [e for e, _ in read_events(run_dir.journal)[0] if e["event"] == "decision"]

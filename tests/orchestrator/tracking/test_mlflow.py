@@ -23,6 +23,7 @@ from tests.journals import (
     conclude,
     described_run,
     finished,
+    paused,
     proposed,
     report,
     started,
@@ -73,7 +74,7 @@ def once(run_dir):
 
 
 def three_trials():
-    pruned = [proposed(1), started(1), report(1, 1), stopped(1, epoch=1)]
+    pruned = [proposed(1), started(1), report(1, 1), paused(1, epoch=1), stopped(1, epoch=1)]
     return [whole_trial(0), pruned, whole_trial(2, epochs=2)]
 
 

@@ -8,6 +8,7 @@ from tests.journals import (
     described_run,
     failed,
     finished,
+    paused,
     proposed,
     report,
     started,
@@ -50,7 +51,7 @@ def test_a_trial_that_was_never_started_is_no_run(tmp_path):
 
 def test_each_end_of_a_trial_has_its_status(tmp_path):
     events = [*asked(), *whole_trial(0)]
-    events += [proposed(1), started(1), report(1, 1), stopped(1, epoch=1)]
+    events += [proposed(1), started(1), report(1, 1), paused(1, epoch=1), stopped(1, epoch=1)]
     events += [proposed(2), started(2), failed(2), proposed(3), started(3)]
     outbox = outbox_of(described_run(tmp_path), events)
     statuses = [outbox.record(f"trial-{n}").status for n in range(4)]
