@@ -166,8 +166,9 @@ def _plain_loop(config: FixResConfig, network: nn.Module, splits: Splits) -> Non
     train = _batches(splits.train, config.test_resolution)
     held_out = _batches(splits.selection, config.test_resolution)
     features, pool, classifier = (network.get_submodule(name) for name in PARTS)
-    norm = dissect(network).norm_module
-    assert norm is not None
+    last = dissect(network).norm
+    assert last is not None
+    norm = last.module
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.002, momentum=0.9, weight_decay=1e-4)
     for _ in range(config.epochs):
         norm.train()

@@ -10,12 +10,28 @@ from torchvision.models import EfficientNet
 
 from trainer.errors import ConfigError
 from trainer.fixres.config import FixResConfig
+from trainer.fixres.residual import BeforeNorm, FromNorm
+from trainer.models.resnet_parts.block import ResidualBlock
 
 Link = tuple[str, nn.Module]
 """A module and its name within the network; empty for what has no name there."""
 
 AVERAGE, MATCHING = "average", "matching"
 """The parts of a pool that a map was put behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LastNorm:
+    """The last batch norm before the pool."""
+
+    place: int
+    """The link that it is, or that begins with it."""
+    name: str
+    module: nn.BatchNorm2d
+
+    def inputs(self, values: Tensor) -> Tensor:
+        """What it sees of the values (B, channels, H, W) before its link: the first channels."""
+        return values[:, : self.module.num_features]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,25 +43,18 @@ class Anatomy:
     """The place of the average pool among them."""
     classifier: int
     """That of the linear layer after it."""
-    norm: int | None
-    """That of the batch norm before the pool, with nothing that learns between the two."""
+    norm: LastNorm | None
+    """With nothing between it and the pool that learns, or the rest of its residual block."""
 
     @property
     def cut(self) -> int:
         """Where the part begins that can be tuned; everything before it is frozen."""
-        return self.classifier if self.norm is None else self.norm
+        return self.classifier if self.norm is None else self.norm.place
 
     @property
     def pool_name(self) -> str:
         """What the pool is called within the network, with a map after it or without."""
         return self.links[self.pool][0].removesuffix(f".{AVERAGE}")
-
-    @property
-    def norm_module(self) -> nn.BatchNorm2d | None:
-        """The batch norm before the pool."""
-        module = None if self.norm is None else self.links[self.norm][1]
-        assert module is None or isinstance(module, nn.BatchNorm2d)
-        return module
 
     @property
     def cache_cuts(self) -> tuple[int, ...]:
@@ -82,7 +91,7 @@ def dissect(network: nn.Module) -> Anatomy:
 
     Raises: ConfigError for a network that is no chain ending in a pool and a linear layer.
     """
-    links = tuple(_chain(network, ""))
+    links = _opened(tuple(_chain(network, "")))
     pool = _last(links, nn.AdaptiveAvgPool2d)
     classifier = _last(links, nn.Linear)
     if pool is None or classifier is None or classifier < pool:
@@ -111,7 +120,7 @@ def tuned_part(anatomy: Anatomy, config: FixResConfig) -> Tuned:
         case "statistics":
             if anatomy.norm is None:
                 return Tuned(note="no batch norm before the pool: nothing is re-estimated")
-            return Tuned(buffers=_statistics(anatomy.links[anatomy.norm][0]))
+            return Tuned(buffers=_statistics(anatomy.norm.name))
         case "finetune":
             return _finetuned(anatomy, affine=config.affine)
 
@@ -124,7 +133,7 @@ def _finetuned(anatomy: Anatomy, *, affine: bool) -> Tuned:
             parameters=weights,
             note="no batch norm before the pool: the classifier alone is fine-tuned",
         )
-    norm = anatomy.links[anatomy.norm][0]
+    norm = anatomy.norm.name
     if affine:
         weights = (f"{norm}.weight", f"{norm}.bias", *weights)
     return Tuned(parameters=weights, buffers=(*_statistics(norm), f"{norm}.num_batches_tracked"))
@@ -153,11 +162,25 @@ def _last(links: Sequence[Link], kind: type[nn.Module]) -> int | None:
     return places[-1] if places else None
 
 
-def _norm_before(links: Sequence[Link], pool: int) -> int | None:
+def _opened(links: tuple[Link, ...]) -> tuple[Link, ...]:
+    """The last residual block cut in two, before the batch norm of its branch."""
+    blocks = [place for place, (_, module) in enumerate(links) if isinstance(module, ResidualBlock)]
+    if not blocks:
+        return links
+    name, block = links[blocks[-1]]
+    assert isinstance(block, ResidualBlock)
+    parts = (("", BeforeNorm(block)), (name, FromNorm(block)))
+    return (*links[: blocks[-1]], *parts, *links[blocks[-1] + 1 :])
+
+
+def _norm_before(links: Sequence[Link], pool: int) -> LastNorm | None:
     for place in range(pool - 1, -1, -1):
-        module = links[place][1]
+        name, module = links[place]
         if isinstance(module, nn.BatchNorm2d):
-            return place
+            return LastNorm(place=place, name=name, module=module)
+        if isinstance(module, FromNorm):
+            norm = f"{name}.branch.{module.norm_name}"
+            return LastNorm(place=place, name=norm, module=module.norm)
         if module.state_dict():  # it learns: a batch norm before it does not feed the pool
             return None
     return None

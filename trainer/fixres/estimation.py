@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from trainer.config import ExecutionConfig
 from trainer.data.batches import Batch
 from trainer.evaluate import evaluating
-from trainer.fixres.anatomy import Link, dissect, run
+from trainer.fixres.anatomy import dissect, run
 from trainer.fixres.parametric import (
     Frechet,
     PooledMap,
@@ -71,7 +72,7 @@ def fit_map(
     It is set in the end; yields the number of images after each batch.
     """
     anatomy = dissect(network)
-    pooled = anatomy.links[: anatomy.pool + 1]
+    pooled = partial(run, anatomy.links[: anatomy.pool + 1])
     fitted = []
     for resolution in (train_resolution, test_resolution):
         moments = Moments(over=(0, 1, 2, 3))
@@ -91,12 +92,14 @@ def estimate_statistics(
     end; yields the number of images after each batch.
     """
     anatomy = dissect(network)
-    norm = anatomy.norm_module
-    if norm is None:
+    if anatomy.norm is None:
         return
+    norm = anatomy.norm.module
     moments = Moments(over=(0, 2, 3))
-    inputs = anatomy.links[: anatomy.norm]
-    yield from _collect(moments, network, inputs, batches, execution=execution)
+    before, inputs = anatomy.links[: anatomy.norm.place], anatomy.norm.inputs
+    yield from _collect(
+        moments, network, lambda images: inputs(run(before, images)), batches, execution=execution
+    )
     assert norm.running_mean is not None
     assert norm.running_var is not None
     norm.running_mean.copy_(moments.mean())
@@ -113,16 +116,16 @@ def _fitted(moments: Moments) -> Frechet:
 def _collect(
     moments: Moments,
     network: nn.Module,
-    links: tuple[Link, ...],
+    values: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
     *,
     execution: ExecutionConfig,
 ) -> Iterator[int]:
-    """Add what the links make of all images; yields the number of images after each batch."""
+    """Add the values that all images give; yields the number of images after each batch."""
     done = 0
     with evaluating(network):
         for batch in batches:
             with autocast(execution, batch.images.device):
-                moments.add(run(links, batch.images))
+                moments.add(values(batch.images))
             done += len(batch.images)
             yield done

@@ -31,7 +31,7 @@ class Tuning:
         anatomy = dissect(network)
         self._config = config
         self._device = device
-        self._norm = anatomy.norm_module
+        self._norm = None if anatomy.norm is None else anatomy.norm.module
         self._head = nn.Sequential(*(module for _, module in anatomy.links[anatomy.cut :]))
         tuned = tuned_part(anatomy, config)
         state = network.state_dict()

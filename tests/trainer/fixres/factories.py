@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.trainer.factories import timeless, tiny_model, tiny_run, tiny_wide_resnet
+from tests.trainer.factories import timeless, tiny_model, tiny_resnet, tiny_run, tiny_wide_resnet
 from trainer.config import EpochReport, ModelConfig, TrainConfig
 from trainer.data.batches import evaluation_batches
 from trainer.data.splits import Splits
@@ -19,6 +19,10 @@ from trainer.precision import memory_format
 FAMILIES: dict[str, ModelConfig] = {
     "efficientnet": tiny_model(dropout=0.3, stochastic_depth=0.5),
     "wide-resnet": tiny_wide_resnet(depth=10, channels=(4, 8, 16), stem_channels=4),
+    "resnet": tiny_resnet(
+        block="bottleneck", repeats=(1, 2), attention="se", se_ratio=4, stochastic_depth=0.5
+    ),
+    "resnet-of-one-block": tiny_resnet(drop_block=None),
 }
 
 

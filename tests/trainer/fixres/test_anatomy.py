@@ -24,19 +24,22 @@ def test_the_chain_is_the_network(family: str) -> None:
     [
         ("efficientnet", "features.3.1", "avgpool", "classifier.1"),
         ("wide-resnet", "norm", "pool", "classifier"),
+        ("resnet", "stage2.1.branch.norm3", "pool", "classifier"),
+        ("resnet-of-one-block", "stage2.0.branch.norm2", "pool", "classifier"),
     ],
 )
 def test_the_parts_are_found(family: str, norm: str, pool: str, classifier: str) -> None:
     anatomy = dissect(build(FAMILIES[family]))
     assert anatomy.norm is not None
-    found = [anatomy.links[place][0] for place in (anatomy.norm, anatomy.pool, anatomy.classifier)]
-    assert found == [norm, pool, classifier]
+    found = [anatomy.links[place][0] for place in (anatomy.pool, anatomy.classifier)]
+    assert [anatomy.norm.name, *found] == [norm, pool, classifier]
 
 
 def test_torchvisions_own_network_is_understood() -> None:
     network = efficientnet_b0()
     anatomy = dissect(network)
-    assert anatomy.norm_module is network.features[-1][1]
+    assert anatomy.norm is not None
+    assert anatomy.norm.module is network.features[-1][1]
     assert anatomy.cache_cuts == (anatomy.cut, anatomy.cut - 1)  # 1280 channels, or 320
 
 

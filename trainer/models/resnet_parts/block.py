@@ -31,9 +31,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (B, inputs, H, W) to maps (B, outputs, ⌈H/stride⌉, ⌈W/stride⌉)."""
-        branch: Tensor = self.stochastic_depth(self.branch(maps))
-        shortcut: Tensor = maps if self.shortcut is None else self.shortcut(maps)
-        total = shortcut + branch
+        branch = self.branch(maps)
+        return self.add(branch, maps if self.shortcut is None else self.shortcut(maps))
+
+    def add(self, branch: Tensor, shortcut: Tensor) -> Tensor:
+        """What is made of the two at the block's end."""
+        total: Tensor = shortcut + self.stochastic_depth(branch)
         return relu(total, inplace=True) if self.activates else total
 
 
