@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from orchestrator.ablation.presets import find_preset
-from orchestrator.ablation.tricks import parse_tricks
+from orchestrator.ablation.steps import parse_tricks
 from orchestrator.config import CommonConfig, check_count, check_decimal, refuse_elsewhere
 from trainer.config import require
 from trainer.errors import unknown_value

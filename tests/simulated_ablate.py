@@ -8,8 +8,9 @@ from typing import Any
 
 from orchestrator.ablation.ladders import BASE, Design, Step, equally_long, rungs_of
 from orchestrator.ablation.speed_trials import SpeedConfig
+from orchestrator.ablation.steps import parse_tricks
 from orchestrator.ablation.teacher import unnamed_teacher
-from orchestrator.ablation.tricks import Means, parse_tricks
+from orchestrator.ablation.trick import Means
 from orchestrator.runners.base import Job, Objectives
 from orchestrator.stages.ablate.plan import AblatePlan
 from orchestrator.stages.evidence import ReportingEvidence

@@ -6,13 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from orchestrator.ablation.tricks import (
-    Means,
-    Trick,
-    lasting,
-    taken_places,
-    tested_larger,
-)
+from orchestrator.ablation.changes import lasting, tested_larger
+from orchestrator.ablation.steps import taken_places
+from orchestrator.ablation.trick import Means, Trick
 from trainer.complexity import count
 from trainer.config import ModelConfig, Strict, TrainConfig
 from trainer.data.defaults import resized_side

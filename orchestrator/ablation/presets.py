@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
+from orchestrator.ablation.changes import lasting
 from orchestrator.ablation.ladders import LARGE_BATCH, LONGER, Step
-from orchestrator.ablation.tricks import TRICKS, Means, Trick, TrickSettings, lasting
+from orchestrator.ablation.trick import Means, Trick, TrickSettings
+from orchestrator.ablation.tricks import TRICKS
 from trainer.augment.policy import Augmentation
 from trainer.augment.presets import autoaugment_imagenet, bag_of_tricks_color
 from trainer.config import (

@@ -7,341 +7,31 @@ stack less one trick, and one trick alone are all folds over the same table.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from trainer.augment.policy import Augmentation
-from trainer.config import (
-    DistillationConfig,
-    EfficientNetConfig,
-    MixConfig,
-    ResNetConfig,
-    Strict,
-    TrainConfig,
-    WideResNetConfig,
-    require,
+from orchestrator.ablation.changes import (
+    attentive,
+    averaged,
+    big_little,
+    distilled,
+    drop_blocks,
+    dropped,
+    lasting,
+    mixing,
+    network_with,
+    scheduled,
+    strided,
+    tested_at,
+    warmed,
+    with_policy,
+    zero_gamma,
 )
-from trainer.errors import ConfigError, unknown_value
-from trainer.resnet_config import BigLittle, DropBlock
-
-if TYPE_CHECKING:
-    from orchestrator.weights import Pretrained
-
-LARGER_TEST = Fraction(8, 7)
-"""256 px over 224, as Assemble-ResNet tests its Big-Little networks."""
-LARGE_MAP = 7
-"""Side of the last map at 224 px; DropBlock's squares are made for it."""
-_MOST_TRICKS = 64
-_LONGER = re.compile(r"epochs-(\d{1,3}(?:\.\d{1,2})?)x")
-_USUAL_EMA = 0.9999
-
-Slot: TypeAlias = Literal["", "mix", "attention", "stem"]
-"""Tricks of one slot take each other's place."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrickSettings(Strict):
-    """How strong the tricks are: the numbers of their papers."""
-
-    warmup_epochs: float | None = None
-    """None means 5, or a tenth of the run where that is less."""
-    label_smoothing: float = 0.1
-    mixup_alpha: float = 0.2
-    cutmix_alpha: float = 1.0
-    temperature: float = 1.0
-    """Of distillation: 1 in Assemble-ResNet, 20 in Bag of Tricks."""
-    distillation_weight: float = 1.0
-    """Of the teacher's term beside the labels' of 1."""
-    t_squared: bool = True
-    """Multiply the teacher's term by the temperature's square, which keeps its gradients' size."""
-    keep_prob: float = 0.9
-    """Of DropBlock."""
-    block_size: int | None = None
-    """Of DropBlock; None means 7, or 3 where the last map is smaller than that."""
-    se_ratio: int = 16
-    sk_ratio: int = 2
-    alpha: int = 2
-    """Of Big-Little: what the little branch's channels are divided by."""
-    beta: int = 4
-    """Of Big-Little: what its blocks are divided by."""
-    stochastic_depth: float = 0.1
-    dropout: float = 0.2
-    ema_decay: float | None = None
-    """None means the recipe's own, or 0.9999."""
-    precision: Literal["fp16", "bf16"] | None = None
-    """None means fp16 on a GPU, as in the papers, and bf16 on a CPU."""
-    test_resolution: int | None = None
-    """None means 8/7 of the train resolution, in whole strides of the network."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What tricks are carried out with."""
-
-    settings: TrickSettings = TrickSettings()
-    policy: Augmentation | None = None
-    teacher: Pretrained | None = None
-
-
-Change: TypeAlias = Callable[[TrainConfig, Means], TrainConfig]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trick:
-    """One named switch."""
-
-    name: str
-    says: str
-    """In a line or two."""
-    source: str
-    switch: str
-    """The field of `TrainConfig` that it sets."""
-    on: Change
-    off: Change
-    slot: Slot = ""
-    reads: tuple[str, ...] = ()
-    """Its settings."""
-
-
-def parse_tricks(text: str) -> list[list[Trick]]:
-    """`a,b+c`: steps with commas, tricks that are added in one step with a plus.
-
-    Raises: ConfigError for an unknown name or one that stands twice.
-    """
-    steps = [[find_trick(name.strip()) for name in part.split("+")] for part in _parts(text)]
-    names = [trick.name for step in steps for trick in step]
-    require(bool(names), "tricks: at least one is needed, such as label-smoothing,mixup")
-    require(len(names) <= _MOST_TRICKS, f"tricks: {len(names)} are more than {_MOST_TRICKS}")
-    for name in names:
-        require(names.count(name) == 1, f"tricks: '{name}' stands twice")
-    factors = [Fraction(match[1]) for name in names if (match := _LONGER.fullmatch(name))]
-    require(len(factors) <= 1, "tricks: train longer once, by one factor")
-    return steps
-
-
-def _parts(text: str) -> list[str]:
-    parts = [part for part in text.split(",") if part.strip()]
-    for part in parts:
-        require(
-            all(name.strip() for name in part.split("+")),
-            f"tricks: a trick is missing beside '+' in '{part.strip()[:40]}'",
-        )
-        require(
-            len(part.split()) <= 1 + 2 * part.count("+") and ";" not in part,
-            f"tricks: '{part.strip()[:40]}': separate steps by commas, tricks of one step by +",
-        )
-    return parts
-
-
-def find_trick(name: str) -> Trick:
-    """The trick of that name. Raises: ConfigError."""
-    if match := _LONGER.fullmatch(name):
-        return longer(Fraction(match[1]), name=name)
-    if name not in TRICKS:
-        raise unknown_value("tricks", name[:40], [*TRICKS, "epochs-2x"])
-    return TRICKS[name]
-
-
-def longer(factor: Fraction, *, name: str) -> Trick:
-    """Training for so many times the epochs. Raises: ConfigError for a factor that is none."""
-    require(factor > 1, f"tricks: '{name}' does not train longer; use epochs-2x")
-    return Trick(
-        name=name,
-        says="Train longer. Nothing else changes, so that what others gain beside more epochs "
-        "can be told from what more epochs gain.",
-        source="He 2018, arXiv:1812.01187, §5.4; Lee 2020, arXiv:2001.06268, E8",
-        switch="epochs",
-        on=lambda config, _: lasting(config, round(config.epochs * factor)),
-        off=lambda config, _: config,
-    )
-
-
-def lasting(config: TrainConfig, epochs: int) -> TrainConfig:
-    """The same for so many epochs; a step schedule drops after the same parts of the run."""
-    stretched = config.schedule.step_epochs * epochs / config.epochs
-    return config.with_(epochs=epochs, schedule=config.schedule.with_(step_epochs=stretched))
-
-
-def tested_larger(config: TrainConfig) -> TrainConfig:
-    """Tested at 8/7 of the train resolution, to the nearest whole stride of the network."""
-    model = config.model
-    strides = max(round(model.resolution * LARGER_TEST / model.total_stride), 1)
-    return _tested_at(config, strides * model.total_stride)
-
-
-def _tested_at(config: TrainConfig, side: int) -> TrainConfig:
-    """Named only where it is another than the network's own: the same training has one key."""
-    return config.with_(test_resolution=None if side == config.model.resolution else side)
-
-
-def taken_places(tricks: Sequence[Trick]) -> list[str]:
-    """The tricks in whose place a later one of the list has come."""
-    return [
-        trick.name
-        for number, trick in enumerate(tricks)
-        if trick.slot and any(later.slot == trick.slot for later in tricks[number + 1 :])
-    ]
-
-
-def _model(name: str, part: str, **values: Any) -> Change:
-    """A change to a residual network. Raises: ConfigError for another network."""
-
-    def change(config: TrainConfig, means: Means) -> TrainConfig:
-        _require_resnet(config, name, part)
-        return config.with_(model=config.model.with_(**values))
-
-    return change
-
-
-def _require_resnet(config: TrainConfig, name: str, part: str) -> ResNetConfig:
-    model = config.model
-    if not isinstance(model, ResNetConfig):
-        family = {"efficientnet": "an EfficientNet", "wide-resnet": "a Wide ResNet"}[model.family]
-        raise ConfigError(f"tricks: {name}: {family} has no {part}; leave it out")
-    return model
-
-
-def _zero_gamma(config: TrainConfig, wanted: bool) -> TrainConfig:
-    model = config.model
-    if isinstance(model, WideResNetConfig):
-        raise ConfigError(
-            "tricks: zero-gamma: a Wide ResNet's blocks do not end in a batch norm; leave it out"
-        )
-    return config.with_(model=model.with_(zero_gamma=wanted))
-
-
-def _warmed(config: TrainConfig, means: Means) -> TrainConfig:
-    asked = means.settings.warmup_epochs
-    epochs = min(5.0, config.epochs / 10) if asked is None else asked
-    require(
-        epochs < config.epochs,
-        f"tricks: warmup: settings.warmup_epochs of {epochs:g} leave nothing of {config.epochs} "
-        "epochs; use fewer",
-    )
-    return config.with_(schedule=config.schedule.with_(warmup_epochs=epochs))
-
-
-def _scheduled(config: TrainConfig, kind: Literal["cosine", "step"]) -> TrainConfig:
-    """Drops after each quarter of the run: epochs 30, 60 and 90 of 120."""
-    schedule = config.schedule.with_(kind=kind)
-    if kind == "step" and config.schedule.kind != "step":
-        schedule = schedule.with_(step_epochs=config.epochs / 4)
-    return config.with_(schedule=schedule)
-
-
-def _mixed(config: TrainConfig, means: Means, *, kind: str, draw: str) -> TrainConfig:
-    settings = means.settings
-    alpha = settings.cutmix_alpha if kind == "cutmix" else settings.mixup_alpha
-    mix = MixConfig(kind=kind, alpha=alpha, draw=draw)  # type: ignore[arg-type]
-    return config.with_(mix=mix)
-
-
-def _mixing(kind: str, draw: str) -> dict[str, Change]:
-    return {
-        "on": lambda config, means: _mixed(config, means, kind=kind, draw=draw),
-        "off": lambda config, _: config.with_(mix=None),
-    }
-
-
-def _distilled(config: TrainConfig, means: Means) -> TrainConfig:
-    teacher, settings = means.teacher, means.settings
-    if teacher is None:
-        raise ConfigError("tricks: distillation: name the teacher with --teacher SOURCE")
-    return config.with_(
-        distillation=DistillationConfig(
-            digest=teacher.digest,
-            model=teacher.model,
-            mean=teacher.mean,
-            std=teacher.std,
-            temperature=settings.temperature,
-            weight=settings.distillation_weight,
-            t_squared=settings.t_squared,
-        )
-    )
-
-
-def _drop_blocks(config: TrainConfig, means: Means) -> TrainConfig:
-    """In the last two stages."""
-    model, settings = _require_resnet(config, "drop-block", "residual stages"), means.settings
-    last_map = -(-model.resolution // model.total_stride)
-    size = settings.block_size
-    if size is None:
-        size = 7 if last_map >= LARGE_MAP else 3
-    require(
-        size <= 2 * LARGE_MAP, f"tricks: drop-block: a square of {size} px is no square of a map"
-    )
-    stages = tuple(range(max(len(model.repeats) - 1, 1), len(model.repeats) + 1))
-    block = DropBlock(
-        keep_prob=settings.keep_prob,
-        block_size=size,
-        stages=stages,
-        scales=(0.25, 1.0)[-len(stages) :],
-    )
-    return config.with_(model=model.with_(drop_block=block))
-
-
-def _with_policy(config: TrainConfig, means: Means) -> TrainConfig:
-    if means.policy is None:
-        raise ConfigError("tricks: policy: name it with --policy FILE|PRESET")
-    return config.with_(augment=config.augment.with_(policy=means.policy))
-
-
-def _tested_larger(config: TrainConfig, means: Means) -> TrainConfig:
-    asked = means.settings.test_resolution
-    if asked is None:
-        return tested_larger(config)
-    return _tested_at(config, asked)
-
-
-def _attentive(
-    config: TrainConfig, means: Means, kind: Literal["se", "sk"], *, wanted: bool = True
-) -> TrainConfig:
-    if isinstance(config.model, EfficientNetConfig) and kind == "se":
-        raise ConfigError(
-            "tricks: se: an EfficientNet has squeeze-and-excitation in every block already; "
-            "leave it out"
-        )
-    model = _require_resnet(config, kind, "residual branch to put it into")
-    ratios = {"se_ratio": means.settings.se_ratio, "sk_ratio": means.settings.sk_ratio}
-    if not wanted:
-        return config.with_(model=model.with_(attention="none"))
-    return config.with_(model=model.with_(attention=kind, **ratios))
-
-
-def _strided(config: TrainConfig, at: Literal["first-1x1", "3x3"]) -> TrainConfig:
-    model = _require_resnet(config, "stride-3x3", "bottleneck")
-    require(
-        model.block == "bottleneck",
-        "tricks: stride-3x3: a basic block has no 1x1 convolution to move the stride from; leave "
-        "it out, or take --set network=resnet-50-small",
-    )
-    return config.with_(model=model.with_(stride_at=at))
-
-
-def _big_little(config: TrainConfig, means: Means) -> TrainConfig:
-    """With the plain stem: the deep one made training unstable (Lee 2020, in the authors' code)."""
-    model, settings = _require_resnet(config, "big-little", "residual stages"), means.settings
-    branches = BigLittle(alpha=settings.alpha, beta=settings.beta)
-    return config.with_(model=model.with_(big_little=branches, deep_stem=False))
-
-
-def _averaged(config: TrainConfig, means: Means) -> TrainConfig:
-    asked = means.settings.ema_decay
-    decay = _USUAL_EMA if asked is None else asked
-    require(decay > 0, "tricks: ema: settings.ema_decay of 0 averages nothing; leave it out")
-    return config.with_(ema_decay=decay)
-
-
-def _dropped(config: TrainConfig, name: str, rate: float) -> TrainConfig:
-    model = config.model
-    if not hasattr(model, name):
-        raise ConfigError(
-            f"tricks: {name.replace('_', '-')}: a Wide ResNet has none here; leave it out"
-        )
-    return config.with_(model=model.with_(**{name: rate}))
-
+from orchestrator.ablation.trick import Trick
+from trainer.config import require
+from trainer.errors import unknown_value
+
+LONGER = re.compile(r"epochs-(\d{1,3}(?:\.\d{1,2})?)x")
+"""Training for so many times the epochs."""
 
 _BAG = "He 2018, arXiv:1812.01187"
 _ASSEMBLE = "Lee 2020, arXiv:2001.06268"
@@ -363,7 +53,7 @@ _TABLE = (
         source=f"Goyal 2017, arXiv:1706.02677, §2.2; {_BAG}, §3.1",
         switch="schedule.warmup_epochs",
         reads=("warmup_epochs",),
-        on=_warmed,
+        on=warmed,
         off=lambda config, _: config.with_(schedule=config.schedule.with_(warmup_epochs=0.0)),
     ),
     Trick(
@@ -372,8 +62,8 @@ _TABLE = (
         "its shortcut, and the network begins as a shallow one.",
         source=f"{_BAG}, §3.1",
         switch="model.zero_gamma",
-        on=lambda config, _: _zero_gamma(config, True),
-        off=lambda config, _: _zero_gamma(config, False),
+        on=lambda config, _: zero_gamma(config, True),
+        off=lambda config, _: zero_gamma(config, False),
     ),
     Trick(
         name="no-bias-decay",
@@ -404,8 +94,8 @@ _TABLE = (
         "before it, which would not look at three quarters of its input (ResNet-B).",
         source=f"{_BAG}, §4",
         switch="model.stride_at",
-        on=lambda config, _: _strided(config, "3x3"),
-        off=lambda config, _: _strided(config, "first-1x1"),
+        on=lambda config, _: strided(config, "3x3"),
+        off=lambda config, _: strided(config, "first-1x1"),
     ),
     Trick(
         name="deep-stem",
@@ -413,8 +103,8 @@ _TABLE = (
         "small images (ResNet-C).",
         source=f"{_BAG}, §4",
         switch="model.deep_stem",
-        on=_model("deep-stem", "stem to deepen", deep_stem=True),
-        off=_model("deep-stem", "stem to deepen", deep_stem=False),
+        on=network_with("deep-stem", "stem to deepen", deep_stem=True),
+        off=network_with("deep-stem", "stem to deepen", deep_stem=False),
         slot="stem",
     ),
     Trick(
@@ -423,8 +113,8 @@ _TABLE = (
         "its input counts (ResNet-D).",
         source=f"{_BAG}, §4",
         switch="model.shortcut",
-        on=_model("pooled-shortcut", "projected shortcuts", shortcut="pooled"),
-        off=_model("pooled-shortcut", "projected shortcuts", shortcut="conv"),
+        on=network_with("pooled-shortcut", "projected shortcuts", shortcut="pooled"),
+        off=network_with("pooled-shortcut", "projected shortcuts", shortcut="conv"),
     ),
     Trick(
         name="cosine",
@@ -432,8 +122,8 @@ _TABLE = (
         "quarter of the run.",
         source=f"Loshchilov 2016, arXiv:1608.03983; {_BAG}, §5.1",
         switch="schedule.kind",
-        on=lambda config, _: _scheduled(config, "cosine"),
-        off=lambda config, _: _scheduled(config, "step"),
+        on=lambda config, _: scheduled(config, "cosine"),
+        off=lambda config, _: scheduled(config, "step"),
     ),
     Trick(
         name="label-smoothing",
@@ -453,7 +143,7 @@ _TABLE = (
         switch="mix",
         reads=("mixup_alpha",),
         slot="mix",
-        **_mixing("mixup", "batch"),
+        **mixing("mixup", "batch"),
     ),
     Trick(
         name="mixup-type1",
@@ -463,7 +153,7 @@ _TABLE = (
         switch="mix",
         reads=("mixup_alpha",),
         slot="mix",
-        **_mixing("mixup", "sample"),
+        **mixing("mixup", "sample"),
     ),
     Trick(
         name="cutmix",
@@ -472,7 +162,7 @@ _TABLE = (
         switch="mix",
         reads=("cutmix_alpha",),
         slot="mix",
-        **_mixing("cutmix", "batch"),
+        **mixing("cutmix", "batch"),
     ),
     Trick(
         name="distillation",
@@ -481,7 +171,7 @@ _TABLE = (
         source=f"Hinton 2015, arXiv:1503.02531; {_BAG}, §5.3; {_ASSEMBLE}",
         switch="distillation",
         reads=("temperature", "distillation_weight", "t_squared"),
-        on=_distilled,
+        on=distilled,
         off=lambda config, _: config.with_(distillation=None),
     ),
     Trick(
@@ -491,8 +181,8 @@ _TABLE = (
         source=f"Ghiasi 2018, arXiv:1810.12890; {_ASSEMBLE}",
         switch="model.drop_block",
         reads=("keep_prob", "block_size"),
-        on=_drop_blocks,
-        off=_model("drop-block", "residual stages", drop_block=None),
+        on=drop_blocks,
+        off=network_with("drop-block", "residual stages", drop_block=None),
     ),
     Trick(
         name="policy",
@@ -500,7 +190,7 @@ _TABLE = (
         "found.",
         source="Cubuk 2018, arXiv:1805.09501, and its heirs",
         switch="augment.policy",
-        on=_with_policy,
+        on=with_policy,
         off=lambda config, _: config.with_(augment=config.augment.with_(policy=None)),
     ),
     Trick(
@@ -509,7 +199,7 @@ _TABLE = (
         source="Polyak 1992; Tan & Le 2019, arXiv:1905.11946, §5.2",
         switch="ema_decay",
         reads=("ema_decay",),
-        on=_averaged,
+        on=averaged,
         off=lambda config, _: config.with_(ema_decay=0.0),
     ),
     Trick(
@@ -519,7 +209,7 @@ _TABLE = (
         source=f"Touvron 2019, arXiv:1906.06423; {_ASSEMBLE}",
         switch="test_resolution",
         reads=("test_resolution",),
-        on=_tested_larger,
+        on=tested_at,
         off=lambda config, _: config.with_(test_resolution=None),
     ),
     Trick(
@@ -529,8 +219,8 @@ _TABLE = (
         source="Hu 2018, arXiv:1709.01507",
         switch="model.attention",
         reads=("se_ratio",),
-        on=lambda config, means: _attentive(config, means, "se"),
-        off=lambda config, means: _attentive(config, means, "se", wanted=False),
+        on=lambda config, means: attentive(config, means, "se"),
+        off=lambda config, means: attentive(config, means, "se", wanted=False),
         slot="attention",
     ),
     Trick(
@@ -540,8 +230,8 @@ _TABLE = (
         source=f"Li 2019, arXiv:1903.06586; {_ASSEMBLE}",
         switch="model.attention",
         reads=("sk_ratio",),
-        on=lambda config, means: _attentive(config, means, "sk"),
-        off=lambda config, means: _attentive(config, means, "sk", wanted=False),
+        on=lambda config, means: attentive(config, means, "sk"),
+        off=lambda config, means: attentive(config, means, "sk", wanted=False),
         slot="attention",
     ),
     Trick(
@@ -550,8 +240,8 @@ _TABLE = (
         "nearly the same maps.",
         source=f"Zhang 2019, arXiv:1904.11486; {_ASSEMBLE}, config A4",
         switch="model.blur",
-        on=_model("anti-alias", "residual block to blur", blur="conv"),
-        off=_model("anti-alias", "residual block to blur", blur="none"),
+        on=network_with("anti-alias", "residual block to blur", blur="conv"),
+        off=network_with("anti-alias", "residual block to blur", blur="none"),
     ),
     Trick(
         name="big-little",
@@ -560,8 +250,8 @@ _TABLE = (
         source=f"Chen 2019, arXiv:1807.03848; {_ASSEMBLE}",
         switch="model.big_little",
         reads=("alpha", "beta"),
-        on=_big_little,
-        off=_model("big-little", "residual stages", big_little=None),
+        on=big_little,
+        off=network_with("big-little", "residual stages", big_little=None),
         slot="stem",
     ),
     Trick(
@@ -570,10 +260,10 @@ _TABLE = (
         source="Huang 2016, arXiv:1603.09382",
         switch="model.stochastic_depth",
         reads=("stochastic_depth",),
-        on=lambda config, means: _dropped(
+        on=lambda config, means: dropped(
             config, "stochastic_depth", means.settings.stochastic_depth
         ),
-        off=lambda config, _: _dropped(config, "stochastic_depth", 0.0),
+        off=lambda config, _: dropped(config, "stochastic_depth", 0.0),
     ),
     Trick(
         name="dropout",
@@ -581,10 +271,33 @@ _TABLE = (
         source="Srivastava 2014, JMLR 15:1929",
         switch="model.dropout",
         reads=("dropout",),
-        on=lambda config, means: _dropped(config, "dropout", means.settings.dropout),
-        off=lambda config, _: _dropped(config, "dropout", 0.0),
+        on=lambda config, means: dropped(config, "dropout", means.settings.dropout),
+        off=lambda config, _: dropped(config, "dropout", 0.0),
     ),
 )
 
 TRICKS: dict[str, Trick] = {trick.name: trick for trick in _TABLE}
 """In the order in which one would try them. `epochs-2x` and its like are made by `longer`."""
+
+
+def find_trick(name: str) -> Trick:
+    """The trick of that name. Raises: ConfigError."""
+    if match := LONGER.fullmatch(name):
+        return longer(Fraction(match[1]), name=name)
+    if name not in TRICKS:
+        raise unknown_value("tricks", name[:40], [*TRICKS, "epochs-2x"])
+    return TRICKS[name]
+
+
+def longer(factor: Fraction, *, name: str) -> Trick:
+    """Training for so many times the epochs. Raises: ConfigError for a factor that is none."""
+    require(factor > 1, f"tricks: '{name}' does not train longer; use epochs-2x")
+    return Trick(
+        name=name,
+        says="Train longer. Nothing else changes, so that what others gain beside more epochs "
+        "can be told from what more epochs gain.",
+        source="He 2018, arXiv:1812.01187, §5.4; Lee 2020, arXiv:2001.06268, E8",
+        switch="epochs",
+        on=lambda config, _: lasting(config, round(config.epochs * factor)),
+        off=lambda config, _: config,
+    )

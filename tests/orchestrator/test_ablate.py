@@ -15,7 +15,8 @@ from PIL import Image
 from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import rungs_of
 from orchestrator.ablation.teacher import unnamed_teacher
-from orchestrator.ablation.tricks import TRICKS, Means, TrickSettings, find_trick
+from orchestrator.ablation.trick import Means, TrickSettings
+from orchestrator.ablation.tricks import TRICKS, find_trick
 from orchestrator.cli.options import ABLATE, OPTIONS
 from orchestrator.config import CommonConfig
 from orchestrator.errors import StageFailed, UsageError

@@ -9,7 +9,7 @@ from orchestrator.ablation.ladders import Design, Rung, beside, rungs_of
 from orchestrator.ablation.networks import network
 from orchestrator.ablation.presets import PRESETS, find_preset
 from orchestrator.ablation.teacher import unnamed_teacher
-from orchestrator.ablation.tricks import Means
+from orchestrator.ablation.trick import Means
 from trainer.config import ResNetConfig, TrainConfig
 from trainer.optim import peak_lr
 

@@ -17,8 +17,10 @@ from orchestrator.ablation.ladders import (
 )
 from orchestrator.ablation.networks import network, suited_network
 from orchestrator.ablation.presets import Preset, find_preset
+from orchestrator.ablation.steps import parse_tricks
 from orchestrator.ablation.teacher import check_teacher, record, unnamed_teacher
-from orchestrator.ablation.tricks import TRICKS, Means, Trick, TrickSettings, parse_tricks
+from orchestrator.ablation.trick import Means, Trick, TrickSettings
+from orchestrator.ablation.tricks import TRICKS
 from orchestrator.config import ScaleConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import overlay
