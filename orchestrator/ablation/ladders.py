@@ -228,9 +228,19 @@ def _switched(trick: Trick, train: TrainConfig, means: Means) -> TrainConfig:
         return trick.on(train, means)
     except ConfigError as error:
         said = str(error)
-        raise ConfigError(
-            said if said.startswith("tricks: ") else f"tricks: {trick.name}: {said}"
-        ) from error
+        if said.startswith("tricks: "):
+            raise
+        raise ConfigError(f"tricks: {trick.name}: {_by_setting(said, trick)}") from error
+
+
+def _by_setting(said: str, trick: Trick) -> str:
+    """A refusal that begins with the field of a training run, in the words of who set it."""
+    path = said.split(maxsplit=1)[0].removesuffix(":")
+    field = path.rpartition(".")[2]
+    for name in trick.reads:
+        if name == field or name.endswith(f"_{field}"):
+            return said.replace(path, f"settings.{name}", 1)
+    return said
 
 
 def _beside(train: TrainConfig, step: Step) -> TrainConfig:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.ablate_config import AblateConfig
-from orchestrator.ablation.ladders import rungs_of
+from orchestrator.ablation.ladders import Step, rungs_of
 from orchestrator.ablation.teacher import unnamed_teacher
 from orchestrator.ablation.trick import Means, TrickSettings
 from orchestrator.ablation.tricks import TRICKS, find_trick
@@ -692,8 +692,8 @@ MISTAKES = {
     ),
     "a setting that cannot be": (
         ["--tricks", "mixup", "--set", "settings.mixup_alpha=-1"],
-        "alpha",
-        "positive",
+        "mixup: settings.mixup_alpha must be positive",
+        "got -1.0",
     ),
     "a run beside that is none": (
         ["--tricks", "mixup", "--beside", "x"],
@@ -711,6 +711,34 @@ MISTAKES = {
         "",
     ),
 }
+
+
+IMPOSSIBLE = {
+    "warmup_epochs": -1.0,
+    "label_smoothing": 1.5,
+    "mixup_alpha": 0.0,
+    "cutmix_alpha": 0.0,
+    "keep_prob": 0.0,
+    "block_size": 4,
+    "se_ratio": 0,
+    "sk_ratio": 0,
+    "alpha": 0,
+    "beta": 0,
+    "stochastic_depth": 2.0,
+    "dropout": 2.0,
+    "ema_decay": 1.0,
+    "test_resolution": 1,
+}
+
+
+@pytest.mark.parametrize("setting", IMPOSSIBLE)
+def test_a_refused_setting_is_called_as_it_was_typed(setting: str) -> None:
+    trick = next(trick for trick in TRICKS.values() if setting in trick.reads)
+    means = Means(settings=TrickSettings(**{setting: IMPOSSIBLE[setting]}))
+    base = TrainConfig(model=named_resnet("resnet-50", num_classes=10))
+    steps = [Step(name="base"), Step(name="step", adds=(trick,))]
+    with pytest.raises(ConfigError, match=rf"^tricks: {trick.name}: settings\.{setting}\b"):
+        rungs_of(base, steps, means, "cumulative")
 
 
 @pytest.fixture(scope="module")
