@@ -13,7 +13,7 @@ from orchestrator.models.listing import models_of_stage
 from orchestrator.run_dir import RunDir
 from orchestrator.tracking.address import masked
 from orchestrator.tracking.records import ModelRecord, Point, RunRecord, RunStatus
-from orchestrator.tracking.tables import flatten, number, read_result, stage_files, winner_metrics
+from orchestrator.tracking.tables import flatten, number, read_result, result_metrics, stage_files
 
 NAME_LIMIT = 250
 PARAM_LIMIT = 6000
@@ -124,7 +124,7 @@ def stage_record(view: View, question: Question, *, current: bool) -> RunRecord:
         ended=view.end(question.concluded if done else question.superseded),
         params=_clipped(flatten(question.content), PARAM_LIMIT),
         tags=_clipped({**tags, **flatten(question.plan, prefix="plan.")}, TAG_LIMIT),
-        points=_winner_points(view, question) if answered else (),
+        points=_result_points(view, question) if answered else (),
         files=stage_files(view.run_dir, question.stage) if answered else {},
     )
 
@@ -184,10 +184,14 @@ def milliseconds(t: float) -> int:
     return round(t * 1000)
 
 
-def _winner_points(view: View, question: Question) -> tuple[Point, ...]:
+def _result_points(view: View, question: Question) -> tuple[Point, ...]:
     at = question.started if question.concluded is None else question.concluded
-    metrics = winner_metrics(read_result(view.run_dir, question.stage))
-    return tuple(_point(name, value, step=0, at=at) for name, value in metrics.items())
+    rows = result_metrics(read_result(view.run_dir, question.stage))
+    return tuple(
+        _point(name, value, step=step, at=at)
+        for step, row in enumerate(rows)
+        for name, value in row.items()
+    )
 
 
 def _point(name: str, value: float, *, step: int, at: float) -> Point:

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from orchestrator.run_dir import RunDir
 
@@ -74,18 +74,33 @@ def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def winner_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    """The winner's numbers under the names that trials use: the mean as `top1`, its interval."""
-    winner = result.get("winner")
-    if not isinstance(winner, Mapping):
-        return {}
-    values = {"top1" if name == "mean" else name: value for name, value in winner.items()}
-    if isinstance(interval := values.pop("interval", None), list) and len(interval) == 2:
-        values["top1_low"], values["top1_high"] = interval
-    return {name: x for name, value in values.items() if (x := number(value)) is not None}
+def result_metrics(result: Mapping[str, Any]) -> list[dict[str, float]]:
+    """What a result says in numbers, step by step, under the names that trials use.
+
+    The winner's alone, as step 0; of a stage that names none, those of each row of its results, so
+    that a ladder or a family is a curve.
+    """
+    if "winner" in result:
+        winner = result["winner"]
+        return [_numbers(winner)] if isinstance(winner, Mapping) else []
+    rows = result.get("results")
+    return [_numbers(row) for row in rows] if _is_table(rows) else []
 
 
-def _is_table(rows: Any) -> bool:
+def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The mean is called `top1`, its interval `top1_low` and `top1_high`; others as they are."""
+    metrics: dict[str, float] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            metrics |= _numbers(value, f"{prefix}{name}.")
+        elif name == "interval" and isinstance(value, list) and len(value) == 2:
+            metrics |= _numbers({"top1_low": value[0], "top1_high": value[1]}, prefix)
+        elif (finite := number(value)) is not None:
+            metrics[f"{prefix}{'top1' if name == 'mean' else name}"] = finite
+    return metrics
+
+
+def _is_table(rows: Any) -> TypeGuard[list[Mapping[str, Any]]]:
     return isinstance(rows, list) and bool(rows) and all(isinstance(row, Mapping) for row in rows)
 
 

@@ -8,8 +8,8 @@ from orchestrator.tracking.tables import (
     digest,
     flatten,
     number,
+    result_metrics,
     stage_files,
-    winner_metrics,
 )
 
 
@@ -51,8 +51,19 @@ def test_a_stage_without_a_readable_result_has_no_tables(tmp_path):
 def test_the_winner_is_measured_in_the_words_of_the_trials():
     winner = {"mean": 0.9, "interval": [0.8, 1.0], "alpha": 1.2, "key": "k", "channels": [1]}
     expected = {"top1": 0.9, "top1_low": 0.8, "top1_high": 1.0, "alpha": 1.2}
-    assert winner_metrics({"winner": winner}) == expected
-    assert winner_metrics({"winner": None}) == {}
+    rows = [{"name": "loser", "mean": 0.1}]
+    assert result_metrics({"winner": winner, "results": rows}) == [expected]
+    assert result_metrics({"winner": None, "results": rows}) == []
+
+
+def test_where_nobody_wins_every_row_is_a_step():
+    bottom = {"name": "E0", "macs": 9, "mean": 0.5, "interval": [0.4, 0.6], "keys": ["k"]}
+    top = {"name": "E1", "macs": 10, "mean": None, "after": {"mean": 0.7, "seeds": [1, 2]}}
+    assert result_metrics({"results": [bottom, top]}) == [
+        {"macs": 9.0, "top1": 0.5, "top1_low": 0.4, "top1_high": 0.6},
+        {"macs": 10.0, "after.top1": 0.7},
+    ]
+    assert result_metrics({"results": []}) == result_metrics({}) == []
 
 
 def test_a_digest_tells_names_and_contents_apart_but_not_their_order():
