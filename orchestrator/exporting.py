@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import NotReady, UsageError
-from orchestrator.history import History, Status, Trial, history_of
-from orchestrator.journal import Event, read_events
-from orchestrator.reporting.progress import SCORE
+from orchestrator.errors import UsageError
+from orchestrator.new_files import in_the_way, whole_file
 from orchestrator.reporting.status import existing_run
 from orchestrator.run_dir import RunDir
-from orchestrator.trial import Scalar
+from orchestrator.trial_records import TrialRecord, trial_records
 from trainer.errors import unknown_value
 
 if TYPE_CHECKING:
     from orchestrator.models.exporting import ModelExport
-
-DESCRIPTIVE = frozenset({"name", "macs", "macs_ratio", "params", "resolution"})
-"""Labels that follow from what a trial tried; all others are what it tried."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRecord:
-    """One trial with all that a foreign format may want of it."""
-
-    number: int
-    key: str
-    stage: str
-    status: Status
-    params: Mapping[str, Scalar]
-    """What was tried: the labels that are no descriptions."""
-    description: Mapping[str, Scalar]
-    scores: Mapping[int, float | None]
-    """Epoch -> top-1, a fraction; None where it was no number."""
-    last: Mapping[str, Scalar]
-    """The last report's numbers."""
-    started: float | None
-    """Seconds since 1970, of the first attempt."""
-    ended: float | None
-    attempts: int
-    error: str
-
-    @property
-    def score(self) -> float | None:
-        """The last top-1."""
-        return self.scores[max(self.scores)] if self.scores else None
-
 
 Writer = Callable[[Sequence[TrialRecord], Path], None]
 """Writes the file under a name that does not exist yet."""
@@ -83,24 +47,6 @@ def export(source: str | Path, *, to: str, output: str | Path) -> int | ModelExp
     return len(records)
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write under; what is there in the end becomes the new file, unless it failed.
-
-    Raises: UsageError if the file came into being meanwhile, NotReady if it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield aside
-        os.link(aside, path)  # unlike a rename, never over a file that came into being meanwhile
-    except FileExistsError:
-        raise UsageError(_exists(path)) from None
-    except OSError as error:
-        raise NotReady(f"--output {path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _run(source: str | Path) -> RunDir:
     """The run that is meant. Raises: UsageError, with the targets that a model has."""
     try:
@@ -112,65 +58,12 @@ def _run(source: str | Path) -> RunDir:
     raise UsageError(why)
 
 
-def trial_records(run_dir: RunDir) -> list[TrialRecord]:
-    """The trials of a run in the order in which they were proposed."""
-    pairs, _ = read_events(run_dir.journal)
-    history = History()
-    history_of(pairs, into=history)
-    started, ended = _times(event for event, _ in pairs)
-    return [
-        _record(trial, started.get(trial.key), ended.get(trial.key)) for trial in history.trials()
-    ]
-
-
-def _record(trial: Trial, started: float | None, ended: float | None) -> TrialRecord:
-    labels = trial.labels
-    last = trial.reports[-1] if trial.reports else {}
-    return TrialRecord(
-        number=trial.number,
-        key=trial.key,
-        stage=trial.stage,
-        status=trial.status,
-        params={name: value for name, value in labels.items() if name not in DESCRIPTIVE},
-        description={name: value for name, value in labels.items() if name in DESCRIPTIVE},
-        scores={report["epoch"]: report.get(SCORE) for report in trial.reports},
-        last={
-            name: value
-            for name, value in last.items()
-            if isinstance(value, int | float) and name != "epoch"
-        },
-        started=started,
-        ended=ended if trial.status.ended else None,
-        attempts=trial.attempt,
-        error=trial.error,
-    )
-
-
-def _times(events: Iterable[Event]) -> tuple[dict[str, float], dict[str, float]]:
-    """When each trial was first started, and when the last thing happened to it."""
-    started: dict[str, float] = {}
-    ended: dict[str, float] = {}
-    for event in events:
-        match event:
-            case {"event": "started", "key": key, "t": t}:
-                started.setdefault(key, t)
-            case {"event": "finished" | "failed", "key": key, "t": t}:
-                ended[key] = t
-            case {"event": "decision", "stopped": keys, "t": t}:
-                ended.update(dict.fromkeys(keys, t))
-    return started, ended
-
-
 def _free(path: Path) -> Path:
     if path.exists() or path.is_symlink():
-        raise UsageError(_exists(path))
+        raise UsageError(in_the_way(path))
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--output {path}: there is no folder '{path.absolute().parent}'")
     return path
-
-
-def _exists(path: Path) -> str:
-    return f"--output {path}: exists; name another file, or remove it first"
 
 
 def write_csv(records: Sequence[TrialRecord], path: Path) -> None:

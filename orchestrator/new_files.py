@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import NotReady, UsageError
 
 
 def new_file(path: str | Path, *, option: str, suffix: str) -> Path:
@@ -42,3 +42,26 @@ def written_to(target: Path, *, option: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"{option} {target}: cannot be written: {reason}") from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write under; what is there in the end becomes the new file, unless it failed.
+
+    Raises: UsageError if the file came into being meanwhile, NotReady if it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield aside
+        os.link(aside, path)  # unlike a rename, never over a file that came into being meanwhile
+    except FileExistsError:
+        raise UsageError(in_the_way(path)) from None
+    except OSError as error:
+        raise NotReady(f"--output {path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def in_the_way(path: Path) -> str:
+    """What is said of an output that is there already."""
+    return f"--output {path}: exists; name another file, or remove it first"

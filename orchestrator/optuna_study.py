@@ -20,9 +20,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.errors import NotReady
-from orchestrator.exporting import TrialRecord
 from orchestrator.history import Status
 from orchestrator.trial import Scalar
+from orchestrator.trial_records import TrialRecord
 
 STATES = {
     Status.WAITING: TrialState.WAITING,

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.exporting import whole_file
 from orchestrator.models.finding import find_model
-from orchestrator.new_files import new_file
+from orchestrator.new_files import new_file, whole_file
 from trainer.data.images import shown
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.exporting import trial_records
 from orchestrator.history import Status, Trial, read_history
 from orchestrator.objectives.table import OBJECTIVES
 from orchestrator.reporting.status import status
 from orchestrator.run_dir import RunDir
 from orchestrator.runners.base import Ended, Job, Reported, Workspace
 from orchestrator.runners.inline import InlineRunner
+from orchestrator.trial_records import trial_records
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ray-tune.md"
 TIMES = {"seconds", "images_per_second"}

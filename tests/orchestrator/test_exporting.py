@@ -8,11 +8,12 @@ import pytest
 
 from orchestrator.__main__ import main
 from orchestrator.errors import NotReady, UsageError
-from orchestrator.exporting import TARGETS, export, trial_records
+from orchestrator.exporting import TARGETS, export
 from orchestrator.history import Status, read_history
 from orchestrator.journal import read_events
 from orchestrator.optuna_study import write_studies
 from orchestrator.run_dir import RunDir
+from orchestrator.trial_records import trial_records
 from tests.journals import (
     failed,
     paused,

@@ -8,7 +8,8 @@ import torch
 from orchestrator import api
 from orchestrator.__main__ import main
 from orchestrator.errors import NotReady, UsageError
-from orchestrator.exporting import MODEL_TARGETS, export, whole_file
+from orchestrator.exporting import MODEL_TARGETS, export
+from orchestrator.new_files import whole_file
 from tests.journals import write_run
 from tests.trainer.portable.factories import a_model
 from trainer.errors import CheckpointError, ConfigError
