@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.ablate_config import AblateConfig
-from orchestrator.config import CommonConfig, ScaleConfig, SearchAugmentConfig, SearchScalingConfig
-from orchestrator.fixres_config import FixResStageConfig
+from orchestrator.config.ablate import AblateConfig
+from orchestrator.config.augment import SearchAugmentConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.fixres import FixResStageConfig
+from orchestrator.config.scale import ScaleConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.run_dir import RunDir
 

@@ -91,7 +91,7 @@ def _checks(
 
 
 def _cache(cache_dir: str | None) -> Path:
-    from orchestrator.config import CommonConfig
+    from orchestrator.config.common import CommonConfig
     from orchestrator.session import cache_root
 
     return cache_root(CommonConfig(cache_dir=cache_dir))

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.ablation.speed_trials import SpeedConfig
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.errors import UsageError
 from orchestrator.objectives.policy_trials import FoldConfig, GenerationConfig, ScoreConfig
 from orchestrator.objectives.resolution_trials import AdaptConfig, SweepConfig

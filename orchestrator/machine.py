@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from orchestrator.config import CommonConfig, ScaleConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.trial import Bundle
 from search_spaces.budget import parse_count
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.interrupts import Interrupts
 from orchestrator.objectives.table import OBJECTIVES
 from orchestrator.run_dir import RunDir

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.controller import Controller
 from orchestrator.errors import NotReady, UsageError
 from orchestrator.history import History, history_of

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.controller import Controller
 from orchestrator.history import History, history_of
 from orchestrator.interrupts import Interrupts

@@ -15,7 +15,7 @@ from orchestrator.cli.options import OPTIONS, accepts, given, runs
 
 if TYPE_CHECKING:
     from orchestrator.api import StageResult
-    from orchestrator.config import CommonConfig
+    from orchestrator.config.common import CommonConfig
 
 
 @click.command("search-scaling")
@@ -27,7 +27,7 @@ def search_scaling(**asked: Any) -> None:
     They say how depth, width and resolution grow together (EfficientNet's compound scaling).
     """
     from orchestrator import api
-    from orchestrator.config import SearchScalingConfig
+    from orchestrator.config.scaling import SearchScalingConfig
     from orchestrator.reporting.tables import next_lines, scaling_lines
 
     def lines(result: StageResult) -> Iterable[str]:
@@ -46,7 +46,7 @@ def search_augment(**asked: Any) -> None:
     searched at the same cost, with TrivialAugment and with none.
     """
     from orchestrator import api
-    from orchestrator.config import SearchAugmentConfig
+    from orchestrator.config.augment import SearchAugmentConfig
     from orchestrator.reporting.augment_tables import augment_lines, policy_next_lines
 
     def lines(result: StageResult) -> Iterable[str]:
@@ -67,7 +67,7 @@ def scale(**asked: Any) -> None:
     With weights, training goes on from them; with nothing else, of the network that they are of.
     """
     from orchestrator import api
-    from orchestrator.config import ScaleConfig
+    from orchestrator.config.scale import ScaleConfig
     from orchestrator.reporting.scale_tables import scale_lines
     from orchestrator.reporting.tables import next_lines
 
@@ -87,7 +87,7 @@ def fixres(**asked: Any) -> None:
     fine-tuning of the last layers there, makes up for it (FixRes).
     """
     from orchestrator import api
-    from orchestrator.fixres_config import FixResStageConfig
+    from orchestrator.config.fixres import FixResStageConfig
     from orchestrator.reporting.fixres_tables import fixres_lines, fixres_next_lines
 
     def lines(result: StageResult) -> Iterable[str]:
@@ -107,7 +107,7 @@ def ablate(**asked: Any) -> None:
     all but one, or one alone, with the same seeds on your data.
     """
     from orchestrator import api
-    from orchestrator.ablate_config import AblateConfig
+    from orchestrator.config.ablate import AblateConfig
     from orchestrator.reporting.ablate_tables import ablate_lines
     from orchestrator.reporting.tables import next_lines
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ray import tune
 
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.history import History
 from orchestrator.integrations.tune_points import NETWORK, SEED, Point, spec_at
 from orchestrator.integrations.tune_records import Outcome, Reported, events_of, horizon

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.session import cache_root
 from orchestrator.suited import suited
 from trainer.data.cache import prepare

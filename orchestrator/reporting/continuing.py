@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.ablate_config import AblateConfig
 from orchestrator.cli.options import OPTIONS
-from orchestrator.config import (
-    CommonConfig,
-    ScaleConfig,
-    SearchAugmentConfig,
-    SearchScalingConfig,
-)
-from orchestrator.fixres_config import FixResStageConfig
+from orchestrator.config.ablate import AblateConfig
+from orchestrator.config.augment import SearchAugmentConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.fixres import FixResStageConfig
+from orchestrator.config.scale import ScaleConfig
+from orchestrator.config.scaling import SearchScalingConfig
 
 CONFIGS: dict[str, type[CommonConfig]] = {
     "search-scaling": SearchScalingConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 
 NOT_ASKED = frozenset(
     {

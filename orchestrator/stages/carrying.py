@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.estimates import check_disk
 from orchestrator.places import runner_factory
 from orchestrator.reporting.live import Watcher

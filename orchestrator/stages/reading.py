@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.reporting.live import Watcher
 from orchestrator.session import cache_limit, cache_root
 from trainer.data.cache import prepare

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import Step, rungs_of
 from orchestrator.ablation.teacher import unnamed_teacher
 from orchestrator.ablation.trick import Means, TrickSettings
 from orchestrator.ablation.tricks import TRICKS, find_trick
 from orchestrator.cli.options import ABLATE, OPTIONS
-from orchestrator.config import CommonConfig
+from orchestrator.config.ablate import AblateConfig
+from orchestrator.config.common import CommonConfig
 from orchestrator.errors import StageFailed, UsageError
 from orchestrator.history import History, Status
 from orchestrator.journal import read_events

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.config import CommonConfig, SearchScalingConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.run_dir import RunDir
 from orchestrator.session import ask, open_session
 from orchestrator.stages.asking import question

@@ -13,7 +13,8 @@ import pytest
 from orchestrator import api
 from orchestrator.__main__ import main
 from orchestrator.cli.options import COMMON, SEARCH_SCALING, Option
-from orchestrator.config import CommonConfig, SearchScalingConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.errors import Interrupted, NotReady, StageFailed
 from orchestrator.interrupts import Terminated
 from orchestrator.journal import open_journal
@@ -270,7 +271,7 @@ def test_help_and_mistakes_load_nothing_heavy(line: list[str]) -> None:
 def test_a_configuration_is_read_without_torch() -> None:
     program = (
         "import sys; from orchestrator.loading import load;"
-        "from orchestrator.config import SearchScalingConfig; load(SearchScalingConfig);"
+        "from orchestrator.config.scaling import SearchScalingConfig; load(SearchScalingConfig);"
         "print('torch' in sys.modules)"
     )
     assert python("-c", program).stdout == "False\n"

@@ -12,10 +12,10 @@ import pytest
 
 from orchestrator import api
 from orchestrator.__main__ import main
-from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import Rung
 from orchestrator.comparison.compare import COMPARABLE, compare
 from orchestrator.comparison.tables import compare_lines
+from orchestrator.config.ablate import AblateConfig
 from orchestrator.errors import UsageError
 from orchestrator.journal import open_journal
 from orchestrator.reporting.formats import magnitude

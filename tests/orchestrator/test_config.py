@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config import SearchScalingConfig, check_decimal
+from orchestrator.config.checks import check_decimal
+from orchestrator.config.scaling import SearchScalingConfig
 from trainer.errors import ConfigError
 
 

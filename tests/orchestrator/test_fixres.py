@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from orchestrator.cli.options import COMMON, OPTIONS
-from orchestrator.config import CommonConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.fixres import FixResStageConfig, parse_sides
 from orchestrator.errors import StageFailed
-from orchestrator.fixres_config import FixResStageConfig, parse_sides
 from orchestrator.history import History
 from orchestrator.loading import decode_spec
 from orchestrator.objectives.resolution_trials import AdaptConfig, SweepConfig

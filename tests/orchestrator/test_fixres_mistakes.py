@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import efficientnet_b0
 
 from orchestrator import api
+from orchestrator.config.fixres import ADAPTATIONS, FixResStageConfig
 from orchestrator.errors import NotReady
 from orchestrator.estimates import Cost
-from orchestrator.fixres_config import ADAPTATIONS, FixResStageConfig
 from orchestrator.reporting.live import Silent
 from orchestrator.run_dir import RunDir, write_json
 from orchestrator.stages.fixres.geometry import explained

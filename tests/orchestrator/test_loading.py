@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config import CommonConfig, SearchAugmentConfig, SearchScalingConfig
+from orchestrator.config.augment import SearchAugmentConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import decode, decode_spec, load, overlay
 from orchestrator.trial import Bundle, TrialSpec, trial_key

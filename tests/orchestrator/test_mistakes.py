@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from orchestrator import api
-from orchestrator.config import SearchAugmentConfig, SearchScalingConfig
+from orchestrator.config.augment import SearchAugmentConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.reporting.live import Silent, Watcher
 from orchestrator.stages.augment.result import asked as augment_asked
 from orchestrator.stages.augment.run import plan_for as augment_plan_for

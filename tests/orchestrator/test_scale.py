@@ -15,7 +15,8 @@ from PIL import Image
 from torchvision.models import EfficientNet_V2_S_Weights
 
 from orchestrator.cli.options import OPTIONS, SCALE
-from orchestrator.config import CommonConfig, ScaleConfig
+from orchestrator.config.common import CommonConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.errors import NotReady, StageFailed
 from orchestrator.history import History
 from orchestrator.journal import read_events

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision.models import efficientnet_b0
 
-from orchestrator.config import ScaleConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.history import History, Status
 from orchestrator.loading import load
 from orchestrator.objectives.training import open_splits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.ablate_config import AblateConfig
+from orchestrator.config.ablate import AblateConfig
 from orchestrator.machine import bundle_for
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir

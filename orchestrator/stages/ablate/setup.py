@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from orchestrator.ablate_config import AblateConfig
 from orchestrator.ablation.ladders import (
     BASE,
     Design,
@@ -21,7 +20,8 @@ from orchestrator.ablation.steps import parse_tricks
 from orchestrator.ablation.teacher import check_teacher, record, unnamed_teacher
 from orchestrator.ablation.trick import Means, Trick, TrickSettings
 from orchestrator.ablation.tricks import TRICKS
-from orchestrator.config import ScaleConfig
+from orchestrator.config.ablate import AblateConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import overlay
 from orchestrator.machine import local_workers, memory_for

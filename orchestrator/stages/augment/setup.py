@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.config import SearchAugmentConfig
+from orchestrator.config.augment import SearchAugmentConfig
 from orchestrator.machine import local_workers
 from orchestrator.searchers.autoaugment import AutoAugmentSettings, for_budget
 from orchestrator.selection.halving import HalvingPlan, default_finalists, plan_rungs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.fixres_config import ADAPTATIONS
+from orchestrator.config.fixres import ADAPTATIONS
 from orchestrator.history import History, Status, Trial
 from orchestrator.selection.intervals import mean_of
 from orchestrator.stages.fixres.plan import (

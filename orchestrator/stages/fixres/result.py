@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.config.fixres import ADAPTATIONS
 from orchestrator.errors import StageFailed
 from orchestrator.estimates import Cost
-from orchestrator.fixres_config import ADAPTATIONS
 from orchestrator.history import History, Status, Trial
 from orchestrator.selection.intervals import Estimate, summarise
 from orchestrator.selection.verdict import holm

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.config.fixres import FixResStageConfig
 from orchestrator.errors import UsageError
-from orchestrator.fixres_config import FixResStageConfig
 from orchestrator.machine import bundle_for
 from orchestrator.reporting.live import Watcher
 from orchestrator.run_dir import RunDir

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.config.fixres import AS_TRAINED, FixResStageConfig, parse_sides
 from orchestrator.errors import UsageError
-from orchestrator.fixres_config import AS_TRAINED, FixResStageConfig, parse_sides
 from orchestrator.loading import overlay
 from orchestrator.machine import local_workers
 from orchestrator.stages.asking import question

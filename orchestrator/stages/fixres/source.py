@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.config.fixres import FixResStageConfig
 from orchestrator.errors import UsageError
-from orchestrator.fixres_config import FixResStageConfig
 from orchestrator.history import read_history
 from orchestrator.loading import decode
 from orchestrator.models.finding import model_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.config import ScaleConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.errors import NotReady, UsageError
 from orchestrator.loading import overlay
 from orchestrator.machine import bundle_for, memory_for

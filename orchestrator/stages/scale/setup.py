@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.config import ScaleConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.machine import local_workers
 from orchestrator.policies.finding import find_policy
 from orchestrator.reporting.formats import size as sized

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.config import ScaleConfig
+from orchestrator.config.scale import ScaleConfig
 from orchestrator.stages.finished import damaged, finished
 from orchestrator.stages.scaling.plan import STAGE as SEARCH
 from search_spaces.compound_scaling import ScalingCoefficients

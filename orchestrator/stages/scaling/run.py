@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.loading import overlay
 from orchestrator.machine import bundle_for
 from orchestrator.policies.finding import find_policy

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.machine import local_workers
 from orchestrator.selection.halving import HalvingPlan, default_finalists, plan_rungs
 from orchestrator.stages.asking import question

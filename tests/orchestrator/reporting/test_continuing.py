@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from orchestrator import api
 from orchestrator.cli.commands import cli
-from orchestrator.config import SearchScalingConfig
+from orchestrator.config.scaling import SearchScalingConfig
 from orchestrator.reporting.continuing import command_line
 
 

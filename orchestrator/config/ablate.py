@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from orchestrator.ablation.presets import find_preset
 from orchestrator.ablation.steps import parse_tricks
-from orchestrator.config import CommonConfig, check_count, check_decimal, refuse_elsewhere
+from orchestrator.config.checks import check_count, check_decimal, refuse_elsewhere
+from orchestrator.config.common import CommonConfig
 from trainer.config import require
 from trainer.errors import unknown_value
 

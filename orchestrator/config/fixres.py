@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from orchestrator.config import CommonConfig, check_count
+from orchestrator.config.checks import check_count
+from orchestrator.config.common import CommonConfig
 from trainer.config import require
 from trainer.errors import ConfigError, unknown_value
 
