@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from orchestrator.config.common import CommonConfig
-from orchestrator.config.scale import ScaleConfig
 from orchestrator.trial import Bundle
 from search_spaces.budget import parse_count
 
@@ -39,14 +38,14 @@ def bundle_for(config: CommonConfig) -> Bundle:
     return Bundle(cpus=1, gpus=gpus)
 
 
-def memory_for(config: ScaleConfig, bundle: Bundle) -> int | None:
-    """Bytes that a step of one trial may take: as asked, or its part of this machine's.
+def memory_for(config: CommonConfig, bundle: Bundle, *, asked: str | None) -> int | None:
+    """Bytes that a step of one trial may take: as asked (`6G`), or its part of this machine's.
 
     Of all memory, not of what happens to be free, so that the same machine gives the same answer.
     None on a cluster, whose machines are not known here, and where the system does not tell.
     """
-    if config.memory_per_trial is not None:
-        return parse_count(config.memory_per_trial, path="memory_per_trial")
+    if asked is not None:
+        return parse_count(asked, path="memory_per_trial")
     if config.ray_address is not None:
         return None
     if bundle.gpus:

@@ -21,7 +21,6 @@ from orchestrator.ablation.teacher import check_teacher, record, unnamed_teacher
 from orchestrator.ablation.trick import Means, Trick, TrickSettings
 from orchestrator.ablation.tricks import TRICKS
 from orchestrator.config.ablate import AblateConfig
-from orchestrator.config.scale import ScaleConfig
 from orchestrator.errors import UsageError
 from orchestrator.loading import overlay
 from orchestrator.machine import local_workers, memory_for
@@ -86,16 +85,7 @@ def plan_ablation(
     """
     classes = config.classes or decoded.num_classes
     ladder = _ladder(config, dataset, decoded, bundle=bundle, teacher=teacher, classes=classes)
-    steps = [trick.name for step in ladder.steps for trick in step.adds]
-    if teacher is not None:
-        if "distillation" not in steps:
-            raise UsageError("--teacher: nobody learns from it; add distillation to --tricks")
-        check_teacher(teacher, decoded.class_names, num_classes=classes)
-    elif "distillation" in steps and not only_plan:
-        raise UsageError(
-            "--teacher: distillation needs one; name a model folder, a checkpoint or "
-            "torchvision:NAME"
-        )
+    _check_taught(ladder, teacher, decoded, classes=classes, only_plan=only_plan)
     splits = carve(decoded, ladder.base.data)
     rungs, notes = rungs_of(ladder.base, ladder.steps, ladder.means, cast("Design", config.design))
     if config.equal_epochs:
@@ -133,6 +123,27 @@ def plan_ablation(
         keep_checkpoints=config.keep_checkpoints,
     )
     return plan, splits
+
+
+def _check_taught(
+    ladder: Ladder,
+    teacher: Pretrained | None,
+    decoded: DecodedSet,
+    *,
+    classes: int,
+    only_plan: bool,
+) -> None:
+    """There is a teacher just where somebody learns from one, and it knows the classes."""
+    taught = any(trick.name == "distillation" for step in ladder.steps for trick in step.adds)
+    if teacher is not None:
+        if not taught:
+            raise UsageError("--teacher: nobody learns from it; add distillation to --tricks")
+        check_teacher(teacher, decoded.class_names, num_classes=classes)
+    elif taught and not only_plan:
+        raise UsageError(
+            "--teacher: distillation needs one; name a model folder, a checkpoint or "
+            "torchvision:NAME"
+        )
 
 
 def _ladder(
@@ -267,15 +278,7 @@ def _fitted(
 
     Batch norm sees the micro-batch: a rung of its own would be credited with that.
     """
-    room = ScaleConfig(
-        published=True,  # any table: only the room is asked for
-        memory_per_trial=config.memory_per_trial,
-        workers=config.workers,
-        runner=config.runner,
-        ray_address=config.ray_address,
-        gpus_per_trial=config.gpus_per_trial,
-    )
-    limit = memory_for(room, bundle)
+    limit = memory_for(config, bundle, asked=config.memory_per_trial)
     largest = max(rungs, key=lambda rung: (rung.train.batch_size, rung.cost.activations))
     train = fitted(largest.train, limit)
     if too_large(train, limit):

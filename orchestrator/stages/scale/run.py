@@ -107,7 +107,7 @@ def plan_for(
         bundle=bundle,
         begun=begun,
         weights=weights,
-        memory=memory_for(config, bundle),
+        memory=memory_for(config, bundle, asked=config.memory_per_trial),
     )
     for warning in plan.warnings:
         watcher.say(f"note: {warning}")
