@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -35,12 +36,21 @@ def small_disk(folder: Path, *, size: str) -> Iterator[Path]:
 
 
 def fill(folder: Path, *, leave: int) -> Path:
-    """Take up the free space of a file system but for so many bytes; returns the file."""
+    """Take up the free space of a file system but for so many bytes; returns the file.
+
+    Others may write between the look at what is free and the taking: then it is looked at again.
+    """
     ballast = folder / ".ballast"
     with ballast.open("wb") as file:
-        free = shutil.disk_usage(folder).free
-        os.posix_fallocate(file.fileno(), 0, max(free - leave, 1))
-    return ballast
+        while True:
+            free = shutil.disk_usage(folder).free
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(free - leave, 1))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                return ballast
 
 
 def full_for_checkpoints(place: Place, whole: Whole) -> Outcome:
