@@ -13,7 +13,7 @@ from orchestrator.loading import decode
 from orchestrator.models.finding import model_folder
 from orchestrator.run_dir import RunDir
 from search_spaces.published import PUBLISHED, published
-from trainer.config import EfficientNetConfig, ModelConfig, TrainConfig
+from trainer.config import EfficientNetConfig, ModelConfig, ResNetConfig, TrainConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.models.baselines import baseline
 
@@ -102,6 +102,9 @@ def _of_library(text: str, library: str, rest: str, *, download: bool) -> Pretra
 
 def _named(text: str, family: str, found: Foreign) -> Pretrained:
     classes = len(found.weights[_last_weight(found.weights)])
+    if found.resnet is not None:
+        name, resnet = found.resnet
+        return _pretrained(text, name, resnet.with_(num_classes=classes), found)
     size = family.removeprefix("efficientnet_").upper()
     if size in PUBLISHED:
         model = published(size, num_classes=classes)
@@ -109,9 +112,15 @@ def _named(text: str, family: str, found: Foreign) -> Pretrained:
         size, model = "V2-S", baseline("efficientnet-v2-s", num_classes=classes)
     else:
         raise ConfigError(f"{text}: no network of ours; choose B0 to B7 or efficientnet_v2_s")
+    return _pretrained(text, size, model, found)
+
+
+def _pretrained(
+    text: str, name: str, model: EfficientNetConfig | ResNetConfig, found: Foreign
+) -> Pretrained:
     return Pretrained(
         asked=text,
-        name=size,
+        name=name,
         model=model.with_(norm_eps=found.norm_eps),
         weights=found.weights,
         class_names=found.class_names,

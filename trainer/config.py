@@ -209,7 +209,8 @@ class DistillationConfig(Strict):
 
     The labels are smoothed and mixed as configured, the teacher's answers are neither. That is the
     sum of Bag of Tricks (He 2018, arXiv:1812.01187, eq. 6) and Assemble-ResNet; the released code
-    of the former halves both terms, which is half the learning rate.
+    of the former halves both terms, which is half the learning rate. The latter asks its teacher
+    about plain images beforehand and mixes the answers; here it sees the crop that is learned from.
     """
 
     digest: str

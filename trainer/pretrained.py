@@ -1,9 +1,9 @@
-"""Weights of other people's EfficientNets under our names."""
+"""Weights of other people's EfficientNets and ResNets under our names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,8 +16,11 @@ from torch.hub import get_dir
 from torchvision.models import get_model_weights, list_models
 
 from trainer.errors import CheckpointError, unknown_value
+from trainer.foreign_resnets import PLAIN, TWEAKED, foreign_resnet
+from trainer.models.build import build
+from trainer.resnet_config import ResNetConfig
 
-PREFIX = "efficientnet_"
+_EFFICIENTNETS = "efficientnet_"
 IMAGENET_CLASSES = 1000
 
 
@@ -26,8 +29,10 @@ class Foreign:
     """A network of a library: what it weighs, and what it was trained to see and say."""
 
     weights: Mapping[str, Tensor]
-    """By our names, which are torchvision's."""
+    """By our names; of an EfficientNet those are torchvision's."""
     norm_eps: float
+    resnet: tuple[str, ResNetConfig] | None = None
+    """What we call it, and what it is; None for an EfficientNet."""
     class_names: tuple[str, ...] = ()
     """() where the file does not tell."""
     mean: tuple[float, ...] = ()
@@ -35,12 +40,13 @@ class Foreign:
 
 
 def torchvision_names() -> list[str]:
-    """The EfficientNets of torchvision."""
-    return [name for name in list_models() if name.startswith(PREFIX)]
+    """The networks of torchvision that we have too."""
+    efficientnets = [name for name in list_models() if name.startswith(_EFFICIENTNETS)]
+    return [*efficientnets, *PLAIN]
 
 
 def from_torchvision(name: str, *, file: Path | None = None, download: bool = False) -> Foreign:
-    """The weights that torchvision publishes for one of its EfficientNets, or those in a file.
+    """The weights that torchvision publishes for one of its networks, or those in a file.
 
     A file with ImageNet's 1,000 classes is taken to see and say what the published one does.
     Published ones are looked for where torchvision keeps its downloads.
@@ -59,14 +65,16 @@ def from_torchvision(name: str, *, file: Path | None = None, download: bool = Fa
                 f"{cached.name} is not on this machine; add --download, or name a file of them: "
                 f"torchvision:{name}=FILE"
             )
-        return _of_torchvision(published.get_state_dict(progress=False), network, published)
-    tensors = _tensors(file or cached)
-    return _of_torchvision(tensors, network, published if _has_its_head(tensors) else None)
+        tensors = published.get_state_dict(progress=False)
+    else:
+        tensors = _tensors(file or cached)
+    return _of_torchvision(name, tensors, network, published)
 
 
-def _has_its_head(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the last tensor, the classifier's bias, has ImageNet's classes: as published."""
-    return bool(tensors) and len(list(tensors.values())[-1]) == IMAGENET_CLASSES
+def _has_its_head(tensors: Mapping[str, Tensor], network: nn.Module) -> bool:
+    """Whether the classifier's bias has ImageNet's classes: as published."""
+    bias = tensors.get(list(network.state_dict())[-1])
+    return bias is not None and len(bias) == IMAGENET_CLASSES
 
 
 def _torchvision_network(name: str) -> nn.Module:
@@ -76,13 +84,21 @@ def _torchvision_network(name: str) -> nn.Module:
     return network
 
 
-def _of_torchvision(tensors: Mapping[str, Tensor], network: nn.Module, published: Any) -> Foreign:
-    if published is None:
-        return Foreign(weights=tensors, norm_eps=_eps(network))
+def _of_torchvision(
+    name: str, tensors: Mapping[str, Tensor], network: nn.Module, published: Any
+) -> Foreign:
+    whole = _has_its_head(tensors, network)
+    resnet = foreign_resnet(name) if name in PLAIN else None
+    if resnet is not None:
+        with torch.device("meta"):
+            ours = build(resnet[1])
+        tensors = _renamed(f"torchvision:{name}", network, _counted(network, tensors), ours)
+    plain = Foreign(weights=tensors, norm_eps=_eps(network), resnet=resnet)
+    if not whole:
+        return plain
     seen = published.transforms()
-    return Foreign(
-        weights=tensors,
-        norm_eps=_eps(network),
+    return replace(
+        plain,
         class_names=tuple(published.meta["categories"]),
         mean=tuple(seen.mean),
         std=tuple(seen.std),
@@ -90,25 +106,43 @@ def _of_torchvision(tensors: Mapping[str, Tensor], network: nn.Module, published
 
 
 def from_timm(name: str, *, file: Path | None = None, download: bool = False) -> Foreign:
-    """The weights that timm has for one of its EfficientNets, or those in a file of timm's names.
+    """The weights that timm has for one of its networks, or those in a file of timm's names.
 
     Raises: CheckpointError where timm is not installed, does not know the name, or has no weights
-        here, and for a network whose tensors are not an EfficientNet's in torchvision's order.
+        here, and for a network whose tensors are not in order those of one that we have.
     """
     network = _timm_network(name)
+    family = name.partition(".")[0]
+    if family not in timm_names():
+        names = ", ".join(timm_names())
+        raise CheckpointError(f"timm:{name}: no network of ours; choose from {names}")
     settings = network.pretrained_cfg
     if file is None and not download:
         file = _kept(name, settings)
     if file is None:
         network = _fetched(name)
     theirs = network.state_dict() if file is None else _tensors(file)
-    published = _has_its_head(theirs)
+    published = _has_its_head(theirs, network)
+    resnet = foreign_resnet(family) if family in (*PLAIN, *TWEAKED) else None
+    with torch.device("meta"):
+        ours = build(resnet[1]) if resnet else _torchvision_network(_as_torchvision(family))
     return Foreign(
-        weights=_renamed(name, network, theirs),
+        weights=_renamed(f"timm:{name}", network, theirs, ours),
         norm_eps=_eps(network),
+        resnet=resnet,
         mean=tuple(settings["mean"]) if published else (),
         std=tuple(settings["std"]) if published else (),
     )
+
+
+def timm_names() -> list[str]:
+    """The networks of timm that we have too, without their tags."""
+    shared = [name.replace("efficientnet_v2", "efficientnetv2") for name in torchvision_names()]
+    return [*shared, *TWEAKED]
+
+
+def _as_torchvision(family: str) -> str:
+    return family.replace("efficientnetv2", "efficientnet_v2")
 
 
 def _timm_network(name: str) -> Any:
@@ -118,8 +152,7 @@ def _timm_network(name: str) -> Any:
     except ModuleNotFoundError:
         raise CheckpointError(f"timm:{name}: timm is not installed; pip install timm") from None
     if not timm.is_model(name):
-        near = [known for known in timm.list_models("*efficientnet*") if "tf_" not in known]
-        raise CheckpointError(str(unknown_value("timm", name, near)))
+        raise CheckpointError(str(unknown_value("timm", name, timm_names())))
     if name.startswith("tf_"):
         raise CheckpointError(
             f"timm:{name}: its convolutions are padded as TensorFlow's are, ours as PyTorch's; "
@@ -152,20 +185,15 @@ def _fetched(name: str) -> Any:
         raise CheckpointError(f"timm:{name}: its weights cannot be fetched: {why}") from error
 
 
-def _renamed(name: str, network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """timm's tensors under torchvision's names: both list the same layers in the same order."""
-    family = name.partition(".")[0].replace("efficientnetv2", "efficientnet_v2")
-    if family not in torchvision_names():
-        raise CheckpointError(
-            f"timm:{name}: no network of ours; choose from {', '.join(torchvision_names())}"
-        )
-    with torch.device("meta"):
-        ours = _torchvision_network(family).state_dict()
-    order = list(network.state_dict())
+def _renamed(
+    name: str, network: nn.Module, theirs: Mapping[str, Tensor], peer: nn.Module
+) -> dict[str, Tensor]:
+    """A network's tensors under the peer's names: both list the same layers in the same order."""
+    ours, order = peer.state_dict(), list(network.state_dict())
     missing = [key for key in order if key not in theirs]
     if missing or len(theirs) != len(order):
         first = ", ".join((missing or sorted(theirs.keys() - set(order)))[:3])
-        raise CheckpointError(f"timm:{name}: the file's tensors are not this network's: {first} …")
+        raise CheckpointError(f"{name}: the file's tensors are not this network's: {first} …")
     head = list(ours)[-2:]
     pairs = list(zip(ours, order, strict=False))
     wrong = [
@@ -175,8 +203,14 @@ def _renamed(name: str, network: nn.Module, theirs: Mapping[str, Tensor]) -> dic
     ]
     if wrong or len(ours) != len(order):
         first = ", ".join(wrong[:3]) or f"{len(order)} tensors instead of {len(ours)}"
-        raise CheckpointError(f"timm:{name}: another network than torchvision's {family}: {first}")
+        raise CheckpointError(f"{name}: another network than ours of that name: {first}")
     return {target: theirs[key] for target, key in pairs}
+
+
+def _counted(network: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """With the counters of batch norm, which old files lack."""
+    counters = [key for key in network.state_dict() if key.endswith("num_batches_tracked")]
+    return {**dict.fromkeys(counters, torch.tensor(0)), **tensors}
 
 
 def _eps(network: nn.Module) -> float:

@@ -90,7 +90,7 @@ MISTAKES = {
     "a recipe without weights": (["--model", "models/no-weights"], "no-weights", "safetensors"),
     "weights that do not fit": (["--model", "models/unfit"], "do not fit", "classifier.1.bias"),
     "a model that is adapted": (["--model", "models/adapted"], "24 px already", "made from"),
-    "no network of ours": (["--model", "torchvision:resnet50"], "resnet50", "efficientnet_b0"),
+    "no network of ours": (["--model", "torchvision:resnext50"], "resnext50", "efficientnet_b0"),
     "a library's weights to be fetched": (
         ["--model", "torchvision:efficientnet_b0"],
         "--model: efficientnet_b0",

@@ -72,7 +72,15 @@ def test_a_teacher_answers_as_in_evaluation_and_without_a_way_back() -> None:
 UNDIVIDED = ChannelStatistics(mean=(0.5, 0.4, 0.5), std=(1 / 255,) * 3)
 
 
-@pytest.mark.parametrize("seen", [None, UNDIVIDED], ids=["own statistics", "a paper's"])
+SAME_MEAN = ChannelStatistics(mean=(0.1, 0.2, 0.3), std=(1 / 255,) * 3)
+SAME_STD = ChannelStatistics(mean=(0.5, 0.4, 0.5), std=(0.3, 0.2, 0.1))
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [None, UNDIVIDED, SAME_MEAN, SAME_STD],
+    ids=["own statistics", "a paper's", "its mean", "its deviation"],
+)
 def test_a_teacher_sees_images_as_it_was_trained_on_them(
     splits: Splits, seen: ChannelStatistics | None
 ) -> None:
@@ -163,6 +171,13 @@ def test_resizing_keeps_the_mean_of_an_image() -> None:
     torch.testing.assert_close(small.mean(dim=(2, 3)), images.mean(dim=(2, 3)), atol=5e-3, rtol=0)
     halves = resized(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]), 4)
     assert halves[0, 0, 0].tolist() == [0.0, 0.25, 0.75, 1.0]  # bilinear, not the nearest
+
+
+def test_every_pixel_of_an_image_that_shrinks_counts() -> None:
+    stripes = torch.zeros(1, 3, 32, 32)
+    stripes[..., ::4] = 1.0
+    inside = resized(stripes, 8)[..., 1:-1]
+    torch.testing.assert_close(inside, torch.full_like(inside, 0.25), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize("mix", [None, MixConfig(alpha=1.0), MixConfig(draw="sample", alpha=1.0)])
@@ -322,6 +337,12 @@ def test_a_teacher_that_does_not_fit_its_configuration_is_refused(splits: Splits
     wide = replace(config, model=config.model.with_(head_channels=40))
     with pytest.raises(ConfigError, match=r"^distillation: the teacher's weights: .* instead of"):
         list(fit(tiny_run(distillation=wide), splits, teacher=weights))
+
+
+def test_a_teacher_whose_tensors_know_other_classes_is_refused(splits: Splits) -> None:
+    weights = tiny_teacher(model={"num_classes": 12})[1]
+    with pytest.raises(ConfigError, match=r"^distillation: .* is \(12, 24\) instead of \(10, 24\)"):
+        list(fit(taught_run(), splits, teacher=weights))
 
 
 def test_a_teacher_of_other_classes_is_refused() -> None:

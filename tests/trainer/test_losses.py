@@ -105,6 +105,14 @@ def test_smoothing_mixing_and_a_teacher_add_up(changes: dict[str, object], facto
     assert loss.item() == pytest.approx((own + factor * soft).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("config", [None, distilled(temperature=3.0)], ids=["labels", "teacher"])
+def test_logits_in_half_precision_are_judged_in_full(config: DistillationConfig | None) -> None:
+    logits, teacher = torch.randn(2, 16, 10)
+    batch = replace(labelled(torch.arange(16) % 10), teacher=teacher)
+    loss, half = build_loss(tiny_run(distillation=config)), logits.bfloat16()
+    assert torch.equal(loss(half, batch), loss(half.float(), batch))
+
+
 def test_gradients_of_the_teachers_term_keep_their_size_at_a_high_temperature() -> None:
     """For a small z/T, T² · ∂CE/∂z tends to (z - v) / K (Hinton 2015, §2.1)."""
     logits = torch.tensor([[1.0, 0.0, -1.0]], requires_grad=True)

@@ -7,9 +7,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import efficientnet_b0, efficientnet_v2_s
+from torchvision.models import efficientnet_b0, efficientnet_v2_s, resnet18, resnet50
 
+from trainer.config import ModelConfig
 from trainer.errors import CheckpointError, ConfigError
+from trainer.foreign_resnets import PLAIN, TWEAKED, foreign_resnet
 from trainer.models.baselines import baseline
 from trainer.models.build import build
 from trainer.pretrained import Foreign, from_timm, from_torchvision
@@ -29,7 +31,9 @@ def unsettled(network: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def same_answers(name: str, found: Foreign, theirs: nn.Module) -> None:
-    model = baseline(name, num_classes=7).with_(norm_eps=found.norm_eps)
+    model: ModelConfig = baseline(name, num_classes=7) if found.resnet is None else found.resnet[1]
+    assert found.resnet is None or found.resnet[0] == name
+    model = model.with_(num_classes=7, norm_eps=found.norm_eps)
     ours = build(model).eval()
     ours.load_state_dict(dict(found.weights))
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -41,6 +45,8 @@ def same_answers(name: str, found: Foreign, theirs: nn.Module) -> None:
     [
         ("efficientnet_b0", "efficientnet-b0", efficientnet_b0),
         ("efficientnet_v2_s", "efficientnet-v2-s", efficientnet_v2_s),
+        ("resnet18", "resnet-18", resnet18),
+        ("resnet50", "resnet-50", resnet50),
     ],
 )
 def test_a_file_of_torchvisions_weights(name: str, ours: str, make: object, tmp_path: Path) -> None:
@@ -51,12 +57,35 @@ def test_a_file_of_torchvisions_weights(name: str, ours: str, make: object, tmp_
 
 @pytest.mark.parametrize(
     ("name", "ours"),
-    [("efficientnet_b0", "efficientnet-b0"), ("efficientnetv2_s", "efficientnet-v2-s")],
+    [
+        ("efficientnet_b0", "efficientnet-b0"),
+        ("efficientnetv2_s", "efficientnet-v2-s"),
+        ("resnet34", "resnet-34"),
+        ("resnet50d", "resnet-50-d"),
+        ("seresnet18", "resnet-18, se"),
+        ("seresnet50", "resnet-50, se"),
+        ("resnetblur50", "resnet-50, blurred"),
+    ],
 )
 def test_a_file_of_timms_weights(name: str, ours: str, tmp_path: Path) -> None:
     theirs = unsettled(timm.create_model(name, num_classes=7))
     save_file(theirs.state_dict(), tmp_path / "w.safetensors")
     same_answers(ours, from_timm(name, file=tmp_path / "w.safetensors"), theirs)
+
+
+def test_a_file_without_counters_of_batches_is_as_good(tmp_path: Path) -> None:
+    theirs = unsettled(resnet18(num_classes=7))
+    state = {k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}
+    torch.save(state, tmp_path / "w.pth")
+    same_answers("resnet-18", from_torchvision("resnet18", file=tmp_path / "w.pth"), theirs)
+
+
+def test_a_resnet_with_imagenets_classes_is_known_by_them(tmp_path: Path) -> None:
+    save_file(resnet18().state_dict(), tmp_path / "w.safetensors")  # which sorts the names
+    found = from_torchvision("resnet18", file=tmp_path / "w.safetensors")
+    assert found.class_names[0] == "tench"
+    assert found.mean == (0.485, 0.456, 0.406)
+    assert list(found.weights)[-1] == "classifier.bias"
 
 
 def test_published_weights_are_taken_from_where_torchvision_keeps_them(
@@ -76,8 +105,8 @@ def test_published_weights_are_taken_from_where_torchvision_keeps_them(
     assert torch.equal(found.weights["classifier.1.bias"], theirs.state_dict()["classifier.1.bias"])
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b99", "resnet50", ""])
-def test_what_is_no_efficientnet_of_torchvision(name: str) -> None:
+@pytest.mark.parametrize("name", ["efficientnet_b99", "resnext50_32x4d", ""])
+def test_what_is_no_network_of_torchvision_that_we_have(name: str) -> None:
     with pytest.raises(ConfigError, match=r"torchvision: unknown value .*efficientnet_b0"):
         from_torchvision(name)
 
@@ -87,7 +116,7 @@ def test_what_is_no_efficientnet_of_torchvision(name: str) -> None:
     [
         ("tf_efficientnet_b0", "padded as TensorFlow's"),
         ("efficientnet_b99", "Did you mean 'efficientnet_b"),
-        ("resnet18", "no network of ours"),
+        ("regnety_002", "no network of ours"),
         ("efficientnet_b0", "no weights on this machine; add --download, or name a file"),
     ],
 )
@@ -96,7 +125,7 @@ def test_what_timm_cannot_give(
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     file = tmp_path / "w.safetensors"
-    if name == "resnet18":
+    if name == "regnety_002":
         save_file(timm.create_model(name).state_dict(), file)
     with pytest.raises(CheckpointError, match=says):
         from_timm(name, file=file if file.exists() else None)
@@ -120,3 +149,12 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="no state dictionary"):
         from_torchvision("efficientnet_b0", file=tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *TWEAKED])
+def test_a_resnet_lists_the_layers_that_timms_does(name: str) -> None:
+    with torch.device("meta"):
+        theirs, ours = timm.create_model(name), build(foreign_resnet(name)[1])
+    assert [x.shape for x in ours.state_dict().values()] == [
+        x.shape for x in theirs.state_dict().values()
+    ]

@@ -15,8 +15,8 @@ from orchestrator.models.finding import model_folder
 from orchestrator.run_dir import MODEL_FOLDER, RunDir
 from orchestrator.stages.finished import damaged, finished
 from orchestrator.stages.scale.plan import STAGE as SCALE
-from orchestrator.weights import LIBRARIES, find_weights
-from trainer.config import AugmentConfig, DataConfig, TrainConfig
+from orchestrator.weights import LIBRARIES, Pretrained, find_weights
+from trainer.config import AugmentConfig, DataConfig, EfficientNetConfig, TrainConfig
 from trainer.errors import CheckpointError, ConfigError
 from trainer.portable.recipe import ModelRecipe
 from trainer.preprocessing import preprocessing
@@ -136,7 +136,7 @@ def _of_library(text: str, *, download: bool) -> Given:
     if not found.mean:
         raise UsageError(
             f"--model: {text}: it does not have ImageNet's classes, so nobody knows what its "
-            "images were normalised by; begin from it with orchestrator scale --weights"
+            f"images were normalised by{_elsewhere(found)}"
         )
     recipe = ModelRecipe(
         name=found.name,
@@ -159,6 +159,12 @@ def _of_library(text: str, *, download: bool) -> Given:
         seconds=None,
         foreign=True,
     )
+
+
+def _elsewhere(found: Pretrained) -> str:
+    """Where these weights are of use."""
+    begins = isinstance(found.model, EfficientNetConfig)
+    return "; begin from it with orchestrator scale --weights" if begins else ""
 
 
 def _named(message: str, place: Path) -> str:

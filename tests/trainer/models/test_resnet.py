@@ -152,7 +152,10 @@ def test_a_big_little_stem_adds_two_branches_of_half_the_side() -> None:
     maps = some_maps(2, 8, 16, 16)
     big, little = pool.big(maps), pool.little(maps)
     assert big.shape == little.shape == (2, 8, 8, 8)
+    assert (big < 0).any()
+    assert (little < 0).any()  # the ReLU comes after the sum
     assert torch.equal(pool(maps), pool.merge(relu(big + little)))
+    assert (pool(maps) >= 0).all()  # and one more after the convolution that merges
     assert [m.out_channels for m in pool.little.modules() if isinstance(m, nn.Conv2d)] == [4, 4, 8]
 
 
@@ -226,6 +229,18 @@ def test_selective_kernels_weigh_the_paths_and_not_the_channels() -> None:
     weights = kernels.shares((first + second).mean(dim=(2, 3), keepdim=True))
     expected = weights[:, 0] * first + weights[:, 1] * second
     assert torch.allclose(kernels(maps), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_selective_kernels_share_by_what_is_squeezed_normalised_and_excited() -> None:
+    unit = Unit(inputs=6, outputs=5, kernel=3, selects=True)
+    kernels = SelectiveKernels(unit, squeezed=32, norm=nn.BatchNorm2d).eval()
+    kernels.squeeze_norm.running_mean.fill_(0.2)
+    pooled = some_maps(3, 5, 1, 1)
+    squeezed = relu(kernels.squeeze_norm(kernels.squeeze(pooled)))
+    first, second = kernels.excite(squeezed).chunk(2, dim=1)
+    shares = kernels.shares(pooled)
+    assert torch.allclose(shares[:, 0], (first - second).sigmoid(), atol=1e-6)
 
 
 @pytest.mark.parametrize(("channels", "squeezed"), [(64, 32), (128, 64), (256, 128), (512, 256)])
@@ -305,6 +320,13 @@ def test_the_drop_rate_rises_to_the_configured_one() -> None:
     network = build(tiny(stochastic_depth=0.3))
     rates = [module.p for module in network.modules() if isinstance(module, StochasticDepth)]
     assert rates == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+
+
+def test_the_drop_rate_rises_through_the_branches_of_big_little_too() -> None:
+    """Blocks of the big branch, the little one and the merging one, stage by stage."""
+    config = tiny(big_little=BigLittle(), repeats=(3, 2, 2), stochastic_depth=0.45)
+    rates = [module.p for module in build(config).modules() if isinstance(module, StochasticDepth)]
+    assert rates == pytest.approx([0.05 * place for place in range(1, 10)])
 
 
 @torch.no_grad()

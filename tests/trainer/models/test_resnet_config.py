@@ -126,6 +126,24 @@ def test_the_little_branches_have_the_published_blocks(name: str, repeats: tuple
     ]
 
 
+def test_a_relu_ends_every_block_but_the_last_of_a_big_branch() -> None:
+    for stage in stages_of(named_resnet("assemble-resnet-152")):
+        last = stage.big[-1] if isinstance(stage, BigLittleStage) else None
+        assert [block for block in stage if not block.activates] == ([last] if last else [])
+
+
+@pytest.mark.parametrize("name", ["assemble-resnet-50", "assemble-resnet-152"])
+def test_the_assembled_networks_drop_squares_as_published(name: str) -> None:
+    assert named_resnet(name).drop_block == DropBlock(
+        keep_prob=0.9,
+        block_size=7,
+        stages=(3, 4),
+        scales=(0.25, 1.0),
+        per_channel=True,
+        per_image=False,
+    )
+
+
 @pytest.mark.parametrize(("stride_at", "strides"), [("first-1x1", [2, 1, 1]), ("3x3", [1, 2, 1])])
 def test_the_stride_is_where_it_is_configured(stride_at: str, strides: list[int]) -> None:
     config = named_resnet("resnet-50").with_(stride_at=stride_at)
