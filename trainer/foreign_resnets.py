@@ -27,7 +27,7 @@ def foreign_resnet(name: str) -> tuple[str, ResNetConfig]:
     called = f"resnet-{depth}{'-d' if tweaked else ''}"
     config = named_resnet(called)
     if attends:
-        return f"{called}, se", config.with_(attention="se")
+        return f"{called}-se", config.with_(attention="se")
     if blurs:
-        return f"{called}, blurred", config.with_(blur="conv+pool")
+        return f"{called}-blurred", config.with_(blur="conv+pool")
     return called, config

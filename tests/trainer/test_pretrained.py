@@ -62,9 +62,9 @@ def test_a_file_of_torchvisions_weights(name: str, ours: str, make: object, tmp_
         ("efficientnetv2_s", "efficientnet-v2-s"),
         ("resnet34", "resnet-34"),
         ("resnet50d", "resnet-50-d"),
-        ("seresnet18", "resnet-18, se"),
-        ("seresnet50", "resnet-50, se"),
-        ("resnetblur50", "resnet-50, blurred"),
+        ("seresnet18", "resnet-18-se"),
+        ("seresnet50", "resnet-50-se"),
+        ("resnetblur50", "resnet-50-blurred"),
     ],
 )
 def test_a_file_of_timms_weights(name: str, ours: str, tmp_path: Path) -> None:
