@@ -59,12 +59,13 @@ def test_a_teacher_answers_as_in_evaluation_and_without_a_way_back() -> None:
     teacher = Teacher(config, weights, execution=ExecutionConfig(), device=CPU)
     network = build(config.model)
     network.load_state_dict(dict(weights))
-    images = torch.randn(4, 3, 16, 16)
+    images = torch.randn(4, 3, 16, 16, requires_grad=True)
     answers = teacher.logits(images)
     assert torch.equal(answers, teacher.logits(images))  # no dropout
     with torch.no_grad():
         torch.testing.assert_close(answers, network.eval()(images))
     assert not answers.requires_grad
+    assert not answers.is_inference()  # those a loss could not keep for its own way back
     assert answers.dtype == torch.float32
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 

@@ -255,6 +255,12 @@ def test_a_schedule_gives_each_epoch_its_policy(splits: Splits) -> None:
     assert timeless(fit(whole, splits))[0] == timeless(fit(steady, splits))[0]
 
 
+def test_a_schedule_is_stretched_to_the_epochs_of_the_run(splits: Splits) -> None:
+    short, long = scheduled(0, 10, 20), scheduled(0, 0, 10, 10, 20, 20)
+    runs = [timeless(fit(config.with_(epochs=6), splits)) for config in (short, long)]
+    assert runs[0] == runs[1]
+
+
 def test_a_child_goes_on_from_its_parent_as_if_it_had_trained_all_epochs(
     splits: Splits, tmp_path: Path
 ) -> None:

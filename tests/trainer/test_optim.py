@@ -95,6 +95,23 @@ def test_sgd_is_nesterovs_when_there_is_momentum(momentum: float) -> None:
     assert optimizer.defaults["nesterov"] is (momentum > 0)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_sgd_steps_along_the_gradient_and_the_momentum_it_leads_to(momentum: float) -> None:
+    """v ← μ·v + g and w ← w - lr·(g + μ·v) (Nesterov's momentum), for g = 1 twice."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    config = OptimConfig(lr=0.1, momentum=momentum, weight_decay=0.0)
+    optimizer = build_optimizer(model, config, batch_size=256)
+    found = []
+    for _ in range(2):
+        model.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        found.append(model.weight.item())
+    first = -0.1 * (1 + momentum)
+    second = first - 0.1 * (1 + momentum * (momentum + 1))
+    assert found == pytest.approx([first, second])
+
+
 def test_rmsprop_gives_the_numbers_of_tensorflows_recurrence() -> None:
     weight = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
     optimizer = RMSPropTF([weight], lr=0.1, decay=0.9, momentum=0.9, eps=1e-3)

@@ -48,6 +48,13 @@ def test_a_warm_up_longer_than_the_run_just_rises() -> None:
     assert found == [0.25, 0.5]
 
 
+def test_a_warm_up_of_a_part_of_an_epoch_has_the_nearest_number_of_steps() -> None:
+    for warmup_epochs, steps in ((0.29, 29), (0.124, 12), (0.126, 13)):  # 0.29 · 100 is 28.99…
+        found = rates(ScheduleConfig(warmup_epochs=warmup_epochs), steps_per_epoch=100, epochs=1)
+        assert found[:2] == pytest.approx([1 / steps, 2 / steps])
+        assert found.index(1.0) == steps - 1
+
+
 def test_the_progress_is_the_part_of_the_steps_that_is_done() -> None:
     found = [progress_at(step, steps_per_epoch=2, epochs=2) for step in range(4)]
     assert found == [0.0, 0.25, 0.5, 0.75]

@@ -47,13 +47,14 @@ def test_the_same_seed_gives_the_same_initial_weights_and_another_others() -> No
     assert not torch.equal(first, other)
 
 
-def test_averaged_weights_are_what_is_evaluated() -> None:
-    state = TrainingState(tiny_run(ema_decay=0.9), device=CPU)
+@pytest.mark.parametrize(("decay", "share"), [(0.9, 9 / 11), (0.1, 0.9)])  # 2/11 at most at first
+def test_averaged_weights_are_what_is_evaluated(decay: float, share: float) -> None:
+    state = TrainingState(tiny_run(ema_decay=decay), device=CPU)
     before = state.evaluated_weights()["classifier.1.weight"]
     state.step(some_batch(), lr=0.1)
     averaged = state.evaluated_weights()["classifier.1.weight"]
     raw = state.model.state_dict()["classifier.1.weight"]
-    torch.testing.assert_close(averaged, before + (raw - before) * 9 / 11)
+    torch.testing.assert_close(averaged, before + (raw - before) * share)
 
 
 def test_without_averaging_the_raw_weights_are_evaluated() -> None:

@@ -267,6 +267,19 @@ def test_a_run_mixes_single_images_with_those_of_another_pass(splits: Splits) ->
         assert own.gt(0).all()  # the first image is the one that would have been seen
 
 
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_a_run_that_draws_for_the_batch_mixes_the_batch_with_itself(
+    kind: Any, splits: Splits
+) -> None:
+    """Each image is the first of a mixture once and the second of another once."""
+    config = tiny_run(mix=MixConfig(kind=kind, alpha=1.0))
+    feed = Feed(config, splits.train, device=torch.device("cpu"))
+    plain = Feed(config.with_(mix=None), splits.train, device=torch.device("cpu"))
+    for batch, alone in zip(feed.batches(1), plain.batches(1), strict=True):
+        shown = alone.labels.bincount(minlength=10).float()
+        torch.testing.assert_close(batch.labels.sum(dim=0), shown)
+
+
 BLACK = Policy(
     name="black",
     sub_policies=(SubPolicy(operations=(Operation(name="brightness", magnitude=0.0),)),),

@@ -74,12 +74,18 @@ def test_a_share_is_drawn_for_the_batch_or_for_each_image(
     assert (len(found.unique()) == 1) is (draw == "batch")
 
 
-def test_shares_are_drawn_from_beta() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_shares_are_drawn_from_beta(kind: str) -> None:
     """Of Beta(α, α) the mean is 1/2 and the variance 1/(4·(2α + 1))."""
     for alpha in (0.2, 1.0, 4.0):
-        shares = draw_shares(MixConfig(alpha=alpha), 100_000, rng=np.random.default_rng(0))
+        config = MixConfig(kind=kind, alpha=alpha)  # type: ignore[arg-type]
+        shares = draw_shares(config, 100_000, rng=np.random.default_rng(0))
         assert shares.mean() == pytest.approx(0.5, abs=0.005)
         assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.02)
+
+
+def test_every_batch_is_mixed_by_a_share_from_beta_0_2_unless_told_otherwise() -> None:
+    assert MixConfig() == MixConfig(kind="mixup", alpha=0.2, draw="batch", probability=1.0)
 
 
 def test_what_the_coin_spares_is_not_mixed() -> None:
@@ -121,6 +127,12 @@ def test_boxes_have_the_drawn_area_unless_the_border_cuts_them() -> None:
     for low, high, side in ((boxes.top, boxes.bottom, 64), (boxes.left, boxes.right, 32)):
         assert low.min() == 0
         assert high.max() == side
+
+
+def test_the_sides_of_boxes_are_rounded_down() -> None:
+    shares = np.random.default_rng(0).random(2_000)
+    boxes = draw_boxes(shares, height=7, width=12, rng=np.random.default_rng(1))
+    assert (uncovered(boxes, height=7, width=12) >= shares).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -126,6 +126,11 @@ def test_the_little_branches_have_the_published_blocks(name: str, repeats: tuple
     ]
 
 
+def test_two_branches_are_by_default_those_of_the_assembled_network_of_50_layers() -> None:
+    assert BigLittle() == BigLittle(alpha=2, beta=4)
+    assert named_resnet("assemble-resnet-50").big_little == BigLittle()
+
+
 def test_a_relu_ends_every_block_but_the_last_of_a_big_branch() -> None:
     for stage in stages_of(named_resnet("assemble-resnet-152")):
         last = stage.big[-1] if isinstance(stage, BigLittleStage) else None
