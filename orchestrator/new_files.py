@@ -23,7 +23,7 @@ def new_file(path: str | Path, *, option: str, suffix: str) -> Path:
     with written_to(target, option=option):  # a name may be too long to be asked about
         taken = target.exists() or target.is_symlink()
     if taken:
-        raise UsageError(f"{option} {target}: exists; name another file, or remove it first")
+        raise UsageError(in_the_way(target, option=option))
     if not folder.is_dir():
         raise UsageError(f"{option} {target}: there is no folder '{folder}'")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -62,6 +62,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def in_the_way(path: Path) -> str:
+def in_the_way(path: Path, *, option: str = "--output") -> str:
     """What is said of an output that is there already."""
-    return f"--output {path}: exists; name another file, or remove it first"
+    return f"{option} {path}: exists; name another file, or remove it first"

@@ -19,10 +19,11 @@ TWEAKED = (
 _NAME = re.compile(r"(se)?resnet(blur)?(\d+)(d?)")
 
 
-def foreign_resnet(name: str) -> tuple[str, ResNetConfig]:
-    """What we call one of `PLAIN` and `TWEAKED`, and its configuration for ImageNet."""
+def foreign_resnet(name: str) -> tuple[str, ResNetConfig] | None:
+    """What we call one of `PLAIN` and `TWEAKED`, and its configuration for ImageNet; or None."""
     match = _NAME.fullmatch(name)
-    assert match, "one of the names above"
+    if match is None or name not in (*PLAIN, *TWEAKED):
+        return None
     attends, blurs, depth, tweaked = match.groups()
     called = f"resnet-{depth}{'-d' if tweaked else ''}"
     config = named_resnet(called)

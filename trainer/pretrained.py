@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.hub import get_dir
-from torchvision.models import get_model_weights, list_models
+from torchvision.models import get_model, get_model_weights, list_models
 
 from trainer.errors import CheckpointError, unknown_value
 from trainer.foreign_resnets import PLAIN, TWEAKED, foreign_resnet
@@ -55,8 +55,7 @@ def from_torchvision(name: str, *, file: Path | None = None, download: bool = Fa
     """
     if name not in torchvision_names():
         raise unknown_value("torchvision", name, torchvision_names())
-    with torch.device("meta"):
-        network = _torchvision_network(name)
+    network = _on_meta(name)
     published = get_model_weights(name).DEFAULT
     cached = Path(get_dir()) / "checkpoints" / Path(published.url).name
     if file is None and not cached.is_file():
@@ -74,25 +73,26 @@ def from_torchvision(name: str, *, file: Path | None = None, download: bool = Fa
 def _has_its_head(tensors: Mapping[str, Tensor], network: nn.Module) -> bool:
     """Whether the classifier's bias has ImageNet's classes: as published."""
     bias = tensors.get(list(network.state_dict())[-1])
-    return bias is not None and len(bias) == IMAGENET_CLASSES
+    return bias is not None and bias.shape == (IMAGENET_CLASSES,)
 
 
-def _torchvision_network(name: str) -> nn.Module:
-    from torchvision.models import get_model
-
-    network: nn.Module = get_model(name)
-    return network
+def _on_meta(network: str | ResNetConfig) -> nn.Module:
+    """Torchvision's network of that name, or ours, with shapes alone."""
+    with torch.device("meta"):
+        if isinstance(network, ResNetConfig):
+            return build(network)
+        theirs: nn.Module = get_model(network)
+        return theirs
 
 
 def _of_torchvision(
     name: str, tensors: Mapping[str, Tensor], network: nn.Module, published: Any
 ) -> Foreign:
     whole = _has_its_head(tensors, network)
-    resnet = foreign_resnet(name) if name in PLAIN else None
+    resnet = foreign_resnet(name)
     if resnet is not None:
-        with torch.device("meta"):
-            ours = build(resnet[1])
-        tensors = _renamed(f"torchvision:{name}", network, _counted(network, tensors), ours)
+        counted = _counted(network, tensors)
+        tensors = _renamed(f"torchvision:{name}", network, counted, _on_meta(resnet[1]))
     plain = Foreign(weights=tensors, norm_eps=_eps(network), resnet=resnet)
     if not whole:
         return plain
@@ -123,9 +123,8 @@ def from_timm(name: str, *, file: Path | None = None, download: bool = False) ->
         network = _fetched(name)
     theirs = network.state_dict() if file is None else _tensors(file)
     published = _has_its_head(theirs, network)
-    resnet = foreign_resnet(family) if family in (*PLAIN, *TWEAKED) else None
-    with torch.device("meta"):
-        ours = build(resnet[1]) if resnet else _torchvision_network(_as_torchvision(family))
+    resnet = foreign_resnet(family)
+    ours = _on_meta(resnet[1] if resnet else _as_torchvision(family))
     return Foreign(
         weights=_renamed(f"timm:{name}", network, theirs, ours),
         norm_eps=_eps(network),

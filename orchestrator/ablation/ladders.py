@@ -227,10 +227,15 @@ def _switched(trick: Trick, train: TrainConfig, means: Means) -> TrainConfig:
     try:
         return trick.on(train, means)
     except ConfigError as error:
-        said = str(error)
-        if said.startswith("tricks: "):
-            raise
-        raise ConfigError(f"tricks: {trick.name}: {_by_setting(said, trick)}") from error
+        raise refused(trick, error) from error
+
+
+def refused(trick: Trick, error: ConfigError) -> ConfigError:
+    """The refusal, naming the trick and the setting as users do."""
+    said = str(error)
+    if said.startswith("tricks: "):
+        return error
+    return ConfigError(f"tricks: {trick.name}: {_by_setting(said, trick)}")
 
 
 def _by_setting(said: str, trick: Trick) -> str:

@@ -12,6 +12,7 @@ from orchestrator.ablation.ladders import (
     Rung,
     Step,
     equally_long,
+    refused,
     rungs_of,
 )
 from orchestrator.ablation.networks import network, suited_network
@@ -265,9 +266,7 @@ def _without(recipe: TrainConfig, tricks: Sequence[Trick], means: Means) -> Trai
         try:
             recipe = trick.off(recipe, means)
         except ConfigError as error:
-            said = str(error)
-            named = said if said.startswith("tricks: ") else f"tricks: {trick.name}: {said}"
-            raise ConfigError(named) from error
+            raise refused(trick, error) from error
     return recipe
 
 
